@@ -14,7 +14,6 @@ from typing import Any
 from forge_tui.protocol.wire import LineBuffer, encode_line
 from forge_tui.runner.search.draws import STARTUP_TRIALS, drawn
 from forge_tui.runner.search.sampler import Proposal, Question
-from forge_tui.runner.search.trials import key_of
 from forge_tui.settings.space import Dimension
 
 _MODULE = "forge_tui.runner.search.process"
@@ -54,8 +53,8 @@ class TpeSampler:
         if question.number >= STARTUP_TRIALS and self._socket is None:
             self._start()
         if question.number <= STARTUP_TRIALS:
-            known = {key_of(trial.values) for trial in question.trials}
-            answer(Proposal(question.number, drawn(self._space, self._seed, question.number, known), "at random"))
+            values = drawn(self._space, self._seed, question.number, question.known)
+            answer(Proposal(question.number, values, "at random"))
             return
         self._asked, self._starts = (question, answer), 1
         self._send(question)

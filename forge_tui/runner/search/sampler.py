@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from forge_tui.runner.search.draws import drawn
-from forge_tui.runner.search.trials import Trial, key_of
+from forge_tui.runner.search.trials import Trial
 from forge_tui.settings.space import Dimension
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which values trial `number` gets; `trials`: all that were proposed before, in the order of their numbers."""
+    """Which values trial `number` gets; `trials`: all that were proposed before, in the order of their numbers.
+
+    `known`: their keys (`trials.key_of`), for samplers that need no more.
+    """
 
     number: int
     trials: Sequence[Trial]
+    known: Collection[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,8 @@ class RandomSampler:
 
     def ask(self, question: Question, answer: Callable[[Proposal], None]) -> None:
         """Answer at once."""
-        known = {key_of(trial.values) for trial in question.trials}
-        answer(Proposal(question.number, drawn(self._space, self._seed, question.number, known), "at random"))
+        values = drawn(self._space, self._seed, question.number, question.known)
+        answer(Proposal(question.number, values, "at random"))
 
     def look(self) -> None:
         """Nothing to see to."""

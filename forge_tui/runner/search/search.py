@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from forge_tui.protocol.events import ModelProposed, ModelValued
 from forge_tui.protocol.metrics import AUTO, table_of
+from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.search.sampler import Proposal, Question, Sampler
-from forge_tui.runner.search.trials import BestEpochs, Trial, trial_of
+from forge_tui.runner.search.trials import BestEpochs, Trial, key_of, trial_of
 from forge_tui.runs import run_models
 from forge_tui.settings.schema import Settings
 from forge_tui.settings.space import full_names
@@ -27,6 +28,12 @@ class Search:
         """`earlier`: the epochs of started models before a resume, by index; of done ones their value is enough."""
         self._settings, self._journal, self._sampler = settings, journal, sampler
         self._epochs = dict(earlier)
+        self._keys: dict[int, str] = {}
+        """The key of each proposed trial by its number (`trials.key_of`)."""
+        self._complete: dict[int, Trial] = {}
+        """Trials that stay as they are: all their models are completed."""
+        for number in range(1, settings.search.trials + 1):
+            self._note(number)
         self._asked: int | None = None
         self._has_warned = False
         self.problem: str | None = None
@@ -41,7 +48,7 @@ class Search:
             return True
         if self._asked is None and self.problem is None:
             self._asked = run_models.trial_of(self._settings, group[0])
-            self._sampler.ask(Question(self._asked, self.trials()), self._take)
+            self._sampler.ask(Question(self._asked, self.trials(), self._keys.values()), self._take)
         elif self._asked is not None:
             self._sampler.look()
         return self.is_proposed(group)
@@ -77,14 +84,25 @@ class Search:
 
     def trials(self) -> list[Trial]:
         """All trials that were proposed, with their results so far."""
-        found, models, sign = [], self._journal.models, self._sign
-        for number in range(1, self._settings.search.trials + 1):
-            members = [models[index] for index in run_models.models_of(self._settings, number)]
-            combination = members[0].combination
-            if combination:
-                measures = {model.index: self._measure(model.index, sign) for model in members}
-                found.append(trial_of(number, full_names(self._settings, combination), members, measures))
+        sign, found = self._sign, []
+        for number in sorted(self._keys):
+            found.append(self._complete.get(number) or self._trial(number, sign))
         return found
+
+    def _trial(self, number: int, sign: float) -> Trial:
+        models = self._journal.models
+        members = [models[index] for index in run_models.models_of(self._settings, number)]
+        measures = {model.index: self._measure(model.index, sign) for model in members}
+        found = trial_of(number, full_names(self._settings, members[0].combination), members, measures)
+        if all(model.phase is TrainingPhase.COMPLETED for model in members):
+            self._complete[number] = found
+        return found
+
+    def _note(self, number: int) -> None:
+        """Remember what a trial was given, if it was."""
+        first = self._journal.models[run_models.models_of(self._settings, number)[0]]
+        if first.combination:
+            self._keys[number] = key_of(full_names(self._settings, first.combination))
 
     def _measure(self, index: int, sign: float) -> float | None:
         epochs, value = self._epochs.get(index), self._journal.models[index].value
@@ -120,5 +138,6 @@ class Search:
                     reason=proposal.about,
                 )
             )
-        if all(model.combination for model in self._journal.models.values()):
+        self._note(proposal.number)
+        if len(self._keys) == self._settings.search.trials:
             self._sampler.hang_up()
