@@ -96,6 +96,10 @@ def settings_page() -> str:
         "## [sweep]\n\nLists of values by key: one configuration is trained for each\n"
         "[combination](../guide/sweeps.md). Flag: `--sweep KEY=VALUE,VALUE`."
     )
+    parts.append(
+        "## [search.space]\n\nA range or a list of values by key, for the settings that a\n"
+        "[search](../guide/sweeps.md#search) varies. Flag: `--space KEY=LOW..HIGH[:log][:int]` or `--space KEY=A,B,C`."
+    )
     return "\n\n".join(parts) + "\n"
 
 
@@ -247,7 +251,7 @@ def _documented(name: str, value: Any) -> str:
 
 _SETTINGS = {
     "Settings": "", "TrainingConfig": "#training", "RunSettings": "#run", "DataSettings": "#data",
-    "ResourceSettings": "#resources", "EngineSettings": "#engine", "UiSettings": "#ui",
+    "ResourceSettings": "#resources", "EngineSettings": "#engine", "SearchSettings": "#search", "UiSettings": "#ui",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ _HOMES = {
     "DataSettings": "forge_tui.settings.schema",
     "ResourceSettings": "forge_tui.settings.schema",
     "EngineSettings": "forge_tui.settings.schema",
+    "SearchSettings": "forge_tui.settings.schema",
     "UiSettings": "forge_tui.settings.schema",
     "ResourceManager": "forge_tui.resources.manager",
     "SystemResources": "forge_tui.resources.hardware",

@@ -21,6 +21,7 @@ from forge_tui.settings.schema import DataSettings as DataSettings
 from forge_tui.settings.schema import EngineSettings as EngineSettings
 from forge_tui.settings.schema import ResourceSettings as ResourceSettings
 from forge_tui.settings.schema import RunSettings as RunSettings
+from forge_tui.settings.schema import SearchSettings as SearchSettings
 from forge_tui.settings.schema import Settings as Settings
 from forge_tui.settings.schema import TrainingConfig as TrainingConfig
 from forge_tui.settings.schema import UiSettings as UiSettings

@@ -1,4 +1,4 @@
-"""The models of a sweep by config: final values over the seeds of each, and which config is best. Pure."""
+"""The models of a sweep or a search by config: values over the seeds of each, and which config is best. Pure."""
 
 from __future__ import annotations
 
@@ -35,12 +35,21 @@ class Finals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigResult:
-    """The results of one config. `rank` counts from 1; None while the ranking metric has no value."""
+    """The results of one config. `rank` counts from 1; None while the ranking metric has no value.
+
+    `value`: of a search, the values that it took of its models (`ModelState.value`); None without any.
+    """
 
     combination: Mapping[str, Any]
     models: tuple[ModelState, ...]
     finals: Finals
     rank: int | None
+    value: Spread | None = None
+
+    @property
+    def pruned(self) -> int:
+        """How many of its models halving stopped."""
+        return sum(model.pruned for model in self.models)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +57,13 @@ class ConfigResults:
     """All configs of a run, the best first; those without a rank come last, in their own order.
 
     `metric` is the metric whose mean ranks them; None while none has a value. `table`: the metrics of the run.
+    `by_value`: of a search, which ranks by that metric at the best epoch of each model, not at the last.
     """
 
     results: tuple[ConfigResult, ...]
     metric: Metric | None
     table: MetricTable
+    by_value: bool = False
 
 
 def finals_of(models: Sequence[ModelState]) -> Finals:
@@ -87,16 +98,20 @@ def by_config(models: Iterable[ModelState]) -> list[list[ModelState]]:
 
 
 def config_results(snapshot: Snapshot) -> ConfigResults | None:
-    """The configs of a sweep ranked by the mean over their seeds; None for a run without a sweep.
+    """The configs of a sweep or a search ranked by the mean over their seeds; None for a run without either.
 
     The order is that of `ranking.comparison_key`, of means instead of single values. `metric` is the first metric of
     the ranking that any config has. Configs with a completed model come before those with only values so far, which
-    may be of any epoch.
+    may be of any epoch. Trials of a search are ranked by what the search took of them, the pruned ones after the
+    completed ones; those that it has not proposed yet are left out.
     """
     table = snapshot.metrics
-    if not any(model.combination for model in snapshot.models):
+    models = [model for model in snapshot.models if model.combination]
+    if not models:
         return None
-    groups = [(tuple(group), finals_of(group)) for group in by_config(snapshot.models)]
+    groups = [(tuple(group), finals_of(group)) for group in by_config(models)]
+    if snapshot.run.search != "none":
+        return _by_value(groups, table)
     keys = [comparison_key({name: found.mean for name, found in finals.metrics.items()}, table) for _, finals in groups]
     metric = decisive(tuple(map(min, zip(*keys, strict=True))), table)
     known = [metric is not None and metric.name in finals.metrics for _, finals in groups]
@@ -110,3 +125,27 @@ def config_results(snapshot: Snapshot) -> ConfigResults | None:
             )
         )
     return ConfigResults(results=tuple(results), metric=metric, table=table)
+
+
+def _by_value(groups: Sequence[tuple[tuple[ModelState, ...], Finals]], table: MetricTable) -> ConfigResults:
+    """The trials of a search, the best first."""
+    values = [spread(model.value for model in members) for members, _ in groups]
+    metric = table.measured({name for _, finals in groups for name in finals.metrics})
+
+    def key(place: int) -> tuple[bool, bool, float]:
+        value, (members, _) = values[place], groups[place]
+        is_complete = all(model.phase is TrainingPhase.COMPLETED for model in members)
+        return value is None, not is_complete, metric.badness(None if value is None else value.mean)
+
+    results = tuple(
+        ConfigResult(
+            combination=groups[place][0][0].combination,
+            models=groups[place][0],
+            finals=groups[place][1],
+            rank=None if values[place] is None else rank,
+            value=values[place],
+        )
+        for rank, place in enumerate(sorted(range(len(groups)), key=key), 1)
+    )
+    found = metric if any(value is not None for value in values) else None
+    return ConfigResults(results=results, metric=found, table=table, by_value=True)

@@ -1,4 +1,4 @@
-"""How much of the difference between a sweep's models each swept setting explains. Pure."""
+"""How much of the difference between the models of a sweep or a search each setting explains. Pure."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ class Importance:
     levels: int
 
 
-def importances(models: Sequence[ModelState], metric: Metric) -> list[Importance]:
+def importances(models: Sequence[ModelState], metric: Metric, *, by_value: bool = False) -> list[Importance]:
     """The importance of each key of the models' combinations, the most important first.
+
+    `by_value`: `metric` at the best epoch of each model, as a search took it (`ModelState.value`).
 
     The share is that of the variance of the models' ranks by `metric` which the levels of a setting explain: (H − k +
     1) / (n − k), at least 0, with H of Kruskal and Wallis (1952) for n models in k levels, which is 1 − (SSW / (n −
@@ -34,8 +36,9 @@ def importances(models: Sequence[ModelState], metric: Metric) -> list[Importance
     everything. Many levels alone do not raise it, and it does not see what only a combination of settings does.
     Models without a value are left out.
     """
-    counted = [model for model in models if math.isfinite(metric.badness(model.metrics.get(metric.name)))]
-    ranks = _ranks([metric.badness(model.metrics.get(metric.name)) for model in counted])
+    badness = [metric.badness(model.value if by_value else model.metrics.get(metric.name)) for model in models]
+    counted = [model for model, one in zip(models, badness, strict=True) if math.isfinite(one)]
+    ranks = _ranks([one for one in badness if math.isfinite(one)])
     keys = dict.fromkeys(key for model in models for key in model.combination)
     found = [_importance(key, [model.combination for model in counted], ranks) for key in keys]
     return sorted(found, key=lambda one: -1.0 if one.share is None else -1.0 - one.share)

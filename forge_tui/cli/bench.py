@@ -38,6 +38,8 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         )
     sizes = arguments.sizes or [settings.training.model_size]
     counts = arguments.counts or [settings.run.models]
+    if settings.search.method != "none":
+        raise UsageError("bench measures one configuration; leave out --search")
     found = compare_modes(settings, sizes, counts, arguments.rounds, _tell)
     if settings.run.json:
         print(json.dumps([one.to_record() for one in found]))

@@ -74,6 +74,7 @@ def _add_completers(parser: argparse.ArgumentParser) -> None:
         "preset": lambda **_: preset_names(),
         "set": _assignments,
         "sweep": _assignments,
+        "space": _assignments,
         "command": lambda **_: _names(),
         "run.output": DirectoriesCompleter(),
     }

@@ -152,6 +152,7 @@ def _source(arguments: argparse.Namespace) -> Any:
         flags=flag_values(arguments),
         assignments=tuple(arguments.set),
         sweeps=tuple(arguments.sweep),
+        spaces=tuple(arguments.space),
     )
 
 

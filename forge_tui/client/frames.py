@@ -23,12 +23,13 @@ CONFIG = "config."
 
 
 def models_frame(snapshot: Snapshot) -> polars.DataFrame:
-    """A row per model, in the order of their indices."""
+    """A row per model, in the order of their indices; of a search with the `value` that it took of each."""
     import polars
 
     models = snapshot.models
     keys = dict.fromkeys(key for model in models for key in model.combination)
     names = dict.fromkeys(name for model in models for name in model.metrics)
+    is_search = snapshot.run.search != "none"
     took = [model.took(snapshot.elapsed_seconds, snapshot.time) for model in models]
     columns = [
         polars.Series("model", [model.name for model in models], polars.String),
@@ -43,6 +44,7 @@ def models_frame(snapshot: Snapshot) -> polars.DataFrame:
             polars.Series(metric.name, [model.metrics.get(metric.name) for model in models], polars.Float64)
             for metric in snapshot.metrics.ordered(names)
         ),
+        *([polars.Series("value", [model.value for model in models], polars.Float64)] if is_search else []),
         polars.Series("best_loss", [model.best_loss for model in models], polars.Float64),
         polars.Series("seconds", took, polars.Float64),
         polars.Series("parameters", [model.parameters for model in models], polars.Int64),

@@ -135,6 +135,7 @@ def _request(
     from forge_tui.settings.own_names import own_functions, own_in_sweep
     from forge_tui.settings.replacement import refuse_replacement, require_no_unused
     from forge_tui.settings.schema import Settings, from_plain, to_plain
+    from forge_tui.settings.search import require_search
     from forge_tui.settings.site import hold
 
     # Checked again: values may have changed since; the keys of a sweep get their full names.
@@ -143,6 +144,7 @@ def _request(
     require_engine(settings)
     require_fitting(settings)
     require_devices_fit(settings)
+    require_search(settings)
     if action == "plan":
         refuse_replacement(settings, "plan", "what its epochs take is not known before it runs")
     plain = to_plain(settings)

@@ -79,6 +79,27 @@ class WorkerLimited(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelProposed(ModelEvent):
+    """A search gives the model its values, by the settings' short names. `trial`: the number of its config, from 1;
+    `reason`: how they were chosen.
+    """
+
+    event = "model_proposed"
+    trial: int
+    combination: dict[str, Any]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelValued(ModelEvent):
+    """What a search takes as the model's result: the metric of `training.select_by` at its best `epoch`."""
+
+    event = "model_valued"
+    epoch: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStarted(ModelEvent):
     """`parameters`: None for a training function. `worker`: the engine's name for it, locally its process id;
     `place`: its `host` and `device`; on a GPU its UUID, of several with commas between. `device`: its name inside the
@@ -229,8 +250,9 @@ class RunFinished(Event):
 KINDS: dict[str, type[Event]] = {
     kind.event: kind
     for kind in (
-        RunStarted, RunStateChanged, PhaseChanged, WorkerLimited, ModelStarted, EpochFinished, CheckpointSaved,
-        ModelCompleted, ModelFailed, ModelRetried, ResourceWarned, Decision, CommandAnswered, RunFinished,
+        RunStarted, RunStateChanged, PhaseChanged, WorkerLimited, ModelProposed, ModelStarted, EpochFinished,
+        CheckpointSaved, ModelValued, ModelCompleted, ModelFailed, ModelRetried, ResourceWarned, Decision,
+        CommandAnswered, RunFinished,
     )
 }  # fmt: skip
 

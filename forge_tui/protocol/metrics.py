@@ -258,6 +258,12 @@ class MetricTable:
                 return metric
         return None
 
+    def measured(self, recorded: Iterable[str]) -> Metric:
+        """The metric that `measure` takes, of models that have these."""
+        if self.select_by != AUTO:
+            return self[self.select_by]
+        return self["validation_loss" if "validation_loss" in recorded else "loss"]
+
     def measure(self, metrics: Mapping[str, float | None]) -> float | None:
         """The value that early stopping and halving minimise; None if unknown.
 

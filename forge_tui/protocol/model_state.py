@@ -40,9 +40,10 @@ class ModelState(Measured):
 
     `metrics`: of the newest epoch; of a completed model those of its saved weights. `baseline`: of a completed model,
     the metrics of what the training targets alone predict.
-    `combination`: its own values of `[sweep]`, by the settings' short names. `rollbacks`: number of rollbacks after a
-    divergence; `rollback`: the last one, if it is not over. `seconds`: how long workers were busy with it, up to
-    `active_since` if one is now: seconds of the run (`Snapshot.elapsed_seconds`). Both are measured by the runner's
+    `combination`: its own values of `[sweep]` or `[search]`, by the settings' short names; empty until a search has
+    proposed them. `value`: the result that the search took (event `model_valued`). `rollbacks`: number of rollbacks
+    after a divergence; `rollback`: the last one, if it is not over. `seconds`: how long workers were busy with it, up
+    to `active_since` if one is now: seconds of the run (`Snapshot.elapsed_seconds`). Both are measured by the runner's
     monotonic clock, and None in older runs. `exact` is None without weights to compare. `epochs`: how many it is to
     have; None where only a command knows. `place`: as in the event `model_started`.
     """
@@ -81,6 +82,7 @@ class ModelState(Measured):
     checkpoint_step: int = 0
     path: str | None = None
     best_epoch: int | None = None
+    value: float | None = None
     pruned: bool = False
     exact: bool | None = True
     trend: tuple[float | None, ...] = ()
@@ -250,6 +252,10 @@ def apply(model: ModelState, event: happened.Event, interner: Interner | None = 
                 finished=event.time if phase.is_final else None,
             )
             return changed if event.run_seconds is None else _timed(changed, event.run_seconds)
+        case happened.ModelProposed():
+            return replace(model, combination=interner.combination(happened.finite(event.combination)))
+        case happened.ModelValued():
+            return replace(model, value=event.value)
         case happened.ModelStarted():
             return replace(
                 model,

@@ -187,7 +187,7 @@ def _rules(of: type) -> dict[str, Check]:
 
 
 _WHOLE_IN_EVENTS = (
-    "attempt", "bytes", "epoch", "from_epoch", "requested", "seed", "step",
+    "attempt", "bytes", "epoch", "from_epoch", "requested", "seed", "step", "trial",
 )  # fmt: skip
 _NUMBERS_IN_EVENTS = (
     "best_loss", "diverged_epoch", "learning_rate", "learning_rate_factor", "loss", "loss_to_beat",
@@ -204,6 +204,8 @@ _OF_EACH_EVENT: dict[str, tuple[str, ...]] = {
     "run_state_changed": ("state",),
     "phase_changed": (*_MODEL, "phase", "previous"),
     "worker_limit": ("requested", "workers", "policy", "reason", "limited_by"),
+    "model_proposed": (*_MODEL, "trial", "combination"),
+    "model_valued": (*_MODEL, "epoch", "value"),
     "model_started": (*_MODEL, "config", "seed", "parameters", "worker", "device", "threads"),
     "epoch_finished": (*_MODEL, "epoch", "epochs", "step", "best_loss"),
     "checkpoint_saved": (*_MODEL, "epoch", "step", "path", "bytes", "seconds"),
@@ -223,6 +225,7 @@ _OF_EVENTS: dict[str, Check] = {
     **dict.fromkeys(_TEXTS_IN_EVENTS, _or_none(_is_text)),
     "arguments": _is_table,
     "baseline": is_metric_table,
+    "combination": _is_table,
     "epochs": _or_none(is_whole),
     "config": _is_table,
     "group": _or_none(_are_texts),

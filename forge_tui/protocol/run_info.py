@@ -28,7 +28,8 @@ class RunInfo:
     settings, after the project was moved (`runs.moved`).
     `seconds`: duration of an ended run, by its runner's monotonic clock. `metrics`: the declaration of each recorded
     metric (`protocol.metrics`), `select_by` the one that ranks models. `train`: the training function
-    (`training.train`); `command`: the command (`run.command`). `epochs` is None where only a command knows them.
+    (`training.train`); `command`: the command (`run.command`); `search`: what proposes configs (`search.method`).
+    `epochs` is None where only a command knows them.
     """
 
     run: str
@@ -70,6 +71,7 @@ class RunInfo:
     select_by: str = AUTO
     train: str = "none"
     command: tuple[str, ...] = ()
+    search: str = "none"
     moved: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -18,7 +18,7 @@ from forge_tui.protocol.metrics import MetricTable, declared_metrics
 from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.reports.run_settings import read_run_settings
 from forge_tui.safe_io.printing import Writable, printable
-from forge_tui.text.config_tables import configs_record, configs_table, ranked_by
+from forge_tui.text.config_tables import configs_record, configs_table, importance_line, ranked_by
 from forge_tui.text.figures import UNKNOWN, duration, number, spread_text, table
 
 MOST_RUNS = 4
@@ -226,7 +226,10 @@ def write_comparison(comparison: Comparison, form: ComparisonFormat, out: Writab
     for name, run in zip(names, comparison.runs, strict=True):
         if run.configs is not None:
             out.write(printable(f"\n{name}") + f": {ranked_by(run.configs)}\n")
-            out.write(configs_table(run.configs) + "\n")
+            out.write(configs_table(run.configs))
+            if what_mattered := importance_line(run.configs):
+                out.write(printable(what_mattered) + "\n")
+            out.write("\n")
     if counted:
         out.write(f"mean ± standard deviation over {' and '.join(counted)} models\n")
     for problem in comparison.problems:

@@ -27,7 +27,7 @@ from forge_tui.reports.gpu_lines import gpu_lines, samples_in
 from forge_tui.safe_io.printing import Writable, named, printable
 from forge_tui.safe_io.read_only import refuse_if_read_only
 from forge_tui.text.baseline_lines import baseline_lines
-from forge_tui.text.config_tables import combination_text, configs_record, configs_table, ranked_by
+from forge_tui.text.config_tables import combination_text, configs_record, configs_table, importance_line, ranked_by
 from forge_tui.text.detail_lines import confusion_lines, worst_lines
 from forge_tui.text.figures import (
     UNKNOWN,
@@ -138,6 +138,8 @@ def result_table(snapshot: Snapshot) -> str:
     found = table(("MODEL", *config, "PHASE", "EPOCH", "LOSS", "VAL LOSS", "METRIC", "PATH OR REASON"), rows)
     if results is not None:
         found += f"\n{configs_table(results)}{ranked_by(results)}\n"
+        if what_mattered := importance_line(results):
+            found += f"{what_mattered}\n"
     return found
 
 

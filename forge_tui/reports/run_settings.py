@@ -14,7 +14,7 @@ from forge_tui.runs.layout import RunDirectory
 def read_run_settings(path: Path) -> tuple[Mapping[str, Any] | None, str]:
     """The settings of the run directory `path`, or None and why they cannot be read."""
     from forge_tui.settings.files import read_settings
-    from forge_tui.settings.schema import to_plain
+    from forge_tui.settings.schema import by_full_name, to_plain
 
     try:
         settings = RunDirectory(path).settings
@@ -22,4 +22,4 @@ def read_run_settings(path: Path) -> tuple[Mapping[str, Any] | None, str]:
         plain = to_plain(read_settings(settings))
     except ForgeError as error:
         return None, str(error)
-    return {f"{name}.{key}": value for name, values in plain.items() for key, value in values.items()}, ""
+    return by_full_name(plain), ""

@@ -59,7 +59,7 @@ def compare_data(directory: Path, info: RunInfo, settings: Settings, now: RunDat
 
 def _differences(settings: Settings, before: RunData, now: RunData) -> Iterator[str]:
     """Descriptions of the differences, per part of a sweep with different data."""
-    first = combination_at(settings.sweep, 0)
+    first = combination_at(settings.sweep, 0)  # of a search all have the same data
     parts = [first, *(part for part, _ in (*before.others, *now.others))]
     for part in parts:
         was, is_now = before.of_model(part), now.of_model(part)

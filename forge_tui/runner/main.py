@@ -52,6 +52,7 @@ from forge_tui.safe_io.descriptors import open_closed
 from forge_tui.safe_io.printing import named, say
 from forge_tui.settings.replacement import what_trains
 from forge_tui.settings.schema import Settings
+from forge_tui.settings.search import require_sampler
 from forge_tui.settings.site import require_held
 
 _FLUSH_SECONDS = 5.0
@@ -139,6 +140,8 @@ def _prepare(
         earlier, start = None, begin_start(request, directory, made_root)
         undo.callback(start.undo)
     settings = earlier.settings if earlier is not None else settings_of(request)
+    if earlier is not None and earlier.has_to_propose:
+        require_sampler(settings)  # it may be on another machine than the start
     outputs = last.enter_context(contextlib.closing(Outputs(place.fileno(), settings.run.log_bytes)))
     log_to(outputs, directory, undo, is_new=earlier is None)
     if not directory.database.exists():

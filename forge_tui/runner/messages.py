@@ -8,6 +8,7 @@ from typing import Any
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol import events as happened
 from forge_tui.protocol.metrics import declared_metrics, table_of
+from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.rollback import Saved
 from forge_tui.runner.alerts import SpeedWatch
 from forge_tui.runner.attempt import Attempt
@@ -29,6 +30,7 @@ class Messages:
         self._code, self._journal = work.code, work.journal
         self._publisher = means.publisher
         self._retries, self._halving, self._disk = course.retries, course.halving, course.disk
+        self._search = course.search
         self._measured = measured
         self._training = work.settings.training
         self._metrics = table_of(self._training, work.journal.info.metrics)
@@ -86,6 +88,10 @@ class Messages:
                 event = attempt.started(event)
                 self._tell_new_place(event)
                 self._journal.record(event)
+            case happened.PhaseChanged(phase=TrainingPhase.COMPLETED):
+                if self._search is not None:
+                    self._search.ended(event.index)
+                self._journal.record(event)
             case _:
                 self._journal.record(event)
 
@@ -101,7 +107,10 @@ class Messages:
     def _epoch(self, event: happened.EpochFinished) -> None:
         before = self._journal.models[event.index].rollback
         self._journal.record(event)
-        self._halving.reported(event.index, event.epoch, self._metrics.measure(event.metrics))
+        measure = self._metrics.measure(event.metrics)
+        self._halving.reported(event.index, event.epoch, measure)
+        if self._search is not None:
+            self._search.reported(event.index, event.epoch, measure)
         if before is not None and self._journal.models[event.index].rollback is None:
             self._retries.is_beyond_divergence(event.index)
         slower = self._speed.take(event)
@@ -114,6 +123,8 @@ class Messages:
         if not verdict.continues and index not in attempt.cancelled:
             attempt.cancelled[index] = verdict.reason
             attempt.pruned.add(index)
+            if self._search is not None:
+                self._search.ended(index, may_continue=True)
             self._journal.decide("prune", f"{self._journal.models[index].name} {verdict.reason}")
         attempt.worker.send({"command": "rung", "index": index, "epoch": epoch, "continues": verdict.continues})
 

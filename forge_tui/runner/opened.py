@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import selectors
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from forge_tui.runner.code_copy import Code
 from forge_tui.runner.halving import Reached
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.prepare import Plan
+from forge_tui.runner.search.trials import BestEpochs
 from forge_tui.runs import registry, trust
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.location import Location
@@ -39,6 +41,7 @@ class Opened:
     selector: selectors.BaseSelector | None = None
     is_resumed: bool = False
     reached: tuple[Reached, ...] = ()
+    epochs: Mapping[int, BestEpochs] = field(default_factory=dict)
     place: Location | None = None
     lock: RunLock | None = None
     is_gone: bool = False

@@ -68,6 +68,7 @@ def open_new(
         settings_sha256=settings_digest(directory.settings),
         train=training.train,
         command=settings.run.command,
+        search=settings.search.method,
         data=None if data is None else data.to_record(),
     )
     states = run_models.new_models(settings)

@@ -66,6 +66,9 @@ class Placement:
             if held is not None:
                 self._tell_hold(held, self._told)
                 return
+            # A trial of a search is proposed for the place that is free now, and the answer may take a while.
+            if self._course.search is not None and not self._course.search.propose(next(iter(self._course.queue))):
+                return
             full = self._start_next()
             if full is not None:
                 self._tell_hold(full, self._told_full)
@@ -76,9 +79,12 @@ class Placement:
     @property
     def stranded(self) -> str | None:
         """Why no model that waits can ever be placed, once no worker is left; else None."""
-        if self._devices is None or self._attempts or not self._course.queue:
+        if self._attempts or not self._course.queue:
             return None
-        return self._devices.pool.stranded
+        search = self._course.search
+        if search is not None and search.problem is not None and not search.is_proposed(next(iter(self._course.queue))):
+            return search.problem
+        return None if self._devices is None else self._devices.pool.stranded
 
     def _start_next(self) -> str | None:
         """Start the next group, on GPUs the next one that has room; returns why none has, or None."""
@@ -108,7 +114,10 @@ class Placement:
         return held
 
     def _waiting(self, devices: Devices) -> Iterator[Waiting]:
+        search = self._course.search
         for group in itertools.islice(self._course.queue, _MOST_WAITING):
+            if search is not None and not search.is_proposed(group):
+                return  # what it needs is not known yet
             kind = self._retries.kind(group)
             outgrown = devices.costs.above(kind)
             above = outgrown if devices.pool.has_larger(outgrown) else 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import selectors
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from forge_tui.engines.base import Engine
-from forge_tui.errors import ResourceError
+from forge_tui.errors import ResourceError, UsageError
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.request import Request
 from forge_tui.protocol.run_data import RunData, recorded_data
@@ -30,7 +30,7 @@ from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.moved import relocated_data
 from forge_tui.settings.replacement import replacement_in
 from forge_tui.settings.schema import Settings, from_plain, to_plain
-from forge_tui.settings.sweep import combination_in_words, with_combination
+from forge_tui.settings.sweep import Combination, combination_in_words, with_combination
 
 # If others use more of the CPUs, a measurement is not remembered.
 _QUIET_PERCENT = 15.0
@@ -152,6 +152,7 @@ def preflight(
         room = None if is_tried else resources.available_memory_gb * GIB
         is_check = request.action == "check"
         inspections = inspector.inspect(combinations, together, room, is_check=is_check)
+        _require_one_data(settings, inspector.data)
         found, combination = max(
             zip(inspections, combinations, strict=True), key=lambda pair: pair[0]["estimated_bytes"] or 0
         )
@@ -181,11 +182,31 @@ def preflight(
             code=code,
             most_here=here.workers,
             devices=chosen,
-            estimates={
-                run_models.shape_of(settings, combination): prepare.DeviceEstimate(*one["device_bytes"])
-                for one, combination in zip(inspections, combinations, strict=True)
-                if one["device_bytes"] is not None
-            },
+            estimates=_device_estimates(settings, inspections, combinations),
+        )
+
+
+def _device_estimates(
+    settings: Settings, inspections: Sequence[Mapping[str, Any]], combinations: Sequence[Combination]
+) -> dict[str, prepare.DeviceEstimate]:
+    """The estimate of each shape of models; of a search also the largest one, for shapes that it may propose."""
+    found: dict[str, prepare.DeviceEstimate] = {}
+    for one, combination in zip(inspections, combinations, strict=True):
+        if one["device_bytes"] is not None:
+            shape, estimate = run_models.shape_of(settings, combination), prepare.DeviceEstimate(*one["device_bytes"])
+            for key in (shape, run_models.ANY_SHAPE) if run_models.is_search(settings) else (shape,):
+                if key not in found or estimate.of(1) > found[key].of(1):
+                    found[key] = estimate
+    return found
+
+
+def _require_one_data(settings: Settings, data: RunData | None) -> None:
+    """Raise `UsageError` if the data of a search depends on what is searched: its trials could not be compared."""
+    if run_models.is_search(settings) and data is not None and data.others:
+        part, _ = data.others[0]
+        raise UsageError(
+            f"the data changes with {', '.join(part)}, and the trials of a search are compared on the same data; "
+            "leave this out of --space, or sweep it (--sweep)"
         )
 
 

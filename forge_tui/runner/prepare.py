@@ -17,6 +17,7 @@ from forge_tui.resources.node_limit import NodeLimit, cluster_limit
 from forge_tui.resources.policy import OnDevices, OtherRuns, WorkerLimit, cpu_share, threads_allowed, worker_limit
 from forge_tui.runner import groups
 from forge_tui.runner.device_costs import DeviceCosts
+from forge_tui.runs import run_models
 from forge_tui.settings.schema import Settings
 
 
@@ -57,7 +58,8 @@ def device_costs(estimates: Mapping[str, DeviceEstimate]) -> DeviceCosts:
     def estimate(kind: Hashable) -> int | None:
         assert isinstance(kind, tuple)
         shape, members = kind
-        found = estimates.get(shape)
+        # Of a search only some shapes are known: the largest stands for the others.
+        found = estimates.get(shape, estimates.get(run_models.ANY_SHAPE))
         return None if found is None else found.of(members)
 
     return DeviceCosts(estimate)
@@ -121,7 +123,8 @@ def lasting(limit: WorkerLimit, settings: Settings, resources: SystemResources) 
 
 def slowness(settings: Settings, device: str) -> str | None:
     """What makes such a run slow on the device, or None."""
-    precisions = settings.sweep.get("training.precision", (settings.training.precision,))
+    name = "training.precision"
+    precisions = settings.sweep.get(name) or settings.search.space.get(name) or (settings.training.precision,)
     return slow_bfloat16(set(precisions), device)
 
 

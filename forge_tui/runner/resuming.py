@@ -6,8 +6,8 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError, UsageError
@@ -26,7 +26,8 @@ from forge_tui.runner.halving import Reached, rungs_of
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.opened import Opened, register, report_code, trusted
 from forge_tui.runner.prepare import Plan
-from forge_tui.runs import trust
+from forge_tui.runner.search.trials import BestEpochs
+from forge_tui.runs import run_models, trust
 from forge_tui.runs.belongings import belonging_of
 from forge_tui.runs.checkpoint_files import newest_attempt, saved_in
 from forge_tui.runs.layout import RunDirectory
@@ -53,12 +54,19 @@ class Earlier:
     seconds: float
     """Its age when it ended or died."""
     reached: tuple[Reached, ...] = ()
+    epochs: Mapping[int, BestEpochs] = field(default_factory=dict)
+    """The epochs of a search's models that are not done."""
     made: tuple[str, ...] = ()
     """The directories that are created again."""
     recorded: RunInfo | None = None
     """Its record as found; `info` has the new paths of a moved project (None: not moved)."""
     followed: tuple[str, ...] = ()
     """What the site-wide settings have changed in its settings, in words."""
+
+    @property
+    def has_to_propose(self) -> bool:
+        """Whether there are trials of a search that have no values yet."""
+        return run_models.is_search(self.settings) and not all(model.combination for model in self.models)
 
     def code(self, request: Request, stack: contextlib.ExitStack) -> Code:
         """The code that it continues with; none of it was imported before.
@@ -109,6 +117,8 @@ class Earlier:
             is_new = model.phase in (TrainingPhase.FAILED, TrainingPhase.CANCELLED)
             if self.settings.run.command and model.started is not None:
                 is_new = True  # it has no checkpoint that we know of
+            if run_models.is_search(self.settings) and not model.combination:
+                is_new = newest > 0  # what it has begun was proposed and not recorded: it is proposed again
             attempt = max(model.attempt, newest) + is_new
             journal.models[model.index] = replace(
                 model, attempt=attempt, epochs=epochs, epoch=model.checkpoint_epoch, worker=None, path=None
@@ -120,7 +130,17 @@ class Earlier:
             journal.warn(kind, words)
         register(journal)
         report_code(journal, code, untrusted)
-        return Opened(self.directory, self.settings, plan, store, journal, code, is_resumed=True, reached=self.reached)
+        return Opened(
+            self.directory,
+            self.settings,
+            plan,
+            store,
+            journal,
+            code,
+            is_resumed=True,
+            reached=self.reached,
+            epochs=self.epochs,
+        )
 
     def _ours(self) -> RunInfo:
         """Its record from now on, as a run of this user: a new key if others may know the old one."""
@@ -181,7 +201,9 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
         settings, followed = hold_earlier(from_plain(plain))
         seconds = seconds_so_far(info, reader.heartbeat())
         states, _revision = reader.models(0)
-        reached = reached_rungs(reader, rungs_of(settings), states, table_of(settings.training, info.metrics))
+        metrics = table_of(settings.training, info.metrics)
+        reached = reached_rungs(reader, rungs_of(settings), states, metrics)
+        searched = epochs_of_search(reader, settings, states, metrics)
     if info.settings_sha256 and settings_digest(directory.settings) != info.settings_sha256:
         raise RunDirectoryError(
             f"{named(directory.settings)} is not what the run was started with (it was edited, or is damaged), and "
@@ -201,13 +223,31 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
     require_data(settings, directory.path)
     made = tuple(room for room in ROOMS if not os.path.lexists(directory.path / room))
     chosen = groups.settled(settings, info.fuse)
-    return Earlier(directory, chosen, info, tuple(states), seconds, reached, made, recorded, followed)
+    return Earlier(directory, chosen, info, tuple(states), seconds, reached, searched, made, recorded, followed)
 
 
 def seconds_so_far(info: RunInfo, heartbeat: Heartbeat) -> float:
     """The age of a run when it ended or died: as measured, else by the wall clock."""
     measured = heartbeat.seconds if info.state.is_live else info.seconds
     return info.seconds_until(heartbeat.written) if measured is None else measured
+
+
+def epochs_of_search(
+    reader: RunReader, settings: Settings, states: Iterable[ModelState], metrics: MetricTable
+) -> dict[int, BestEpochs]:
+    """The epochs so far of a search's models, by index; not of those whose result is recorded and stays."""
+    if not run_models.is_search(settings):
+        return {}
+    alone = reader.info().has_custom_loop
+    return {
+        model.index: BestEpochs(
+            ((record.epoch, metrics.measure(record.metrics)) for record in reader.epochs(model.index)),
+            replaces_alone=alone,
+        )
+        for model in states
+        # A pruned one may be retried.
+        if model.epoch and (model.value is None or model.pruned or not _is_done(model, settings.training.epochs))
+    }
 
 
 def reached_rungs(

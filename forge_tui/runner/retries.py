@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from forge_tui.protocol import events as happened
 from forge_tui.protocol.job import Job
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.rollback import Saved
 from forge_tui.protocol.run_data import recorded_data
@@ -15,6 +16,7 @@ from forge_tui.runner.consequences import Consequence, OnDevice, consequence
 from forge_tui.runner.divergence import goes_further, rolled_back
 from forge_tui.runner.halving import rungs_of
 from forge_tui.runner.work import Work
+from forge_tui.runs import run_models
 from forge_tui.runs.run_models import Configs
 
 
@@ -24,7 +26,8 @@ class Retries:
     def __init__(self, work: Work) -> None:
         self._settings, self._base_job, self._journal = work.settings, work.base_job, work.journal
         self._rungs = rungs_of(work.settings)
-        self._configs = Configs(work.settings, work.base_job.settings)
+        models = work.journal.models
+        self._configs = Configs(work.settings, work.base_job.settings, lambda index: models[index].combination)
         self._data = recorded_data(work.journal.info)
         self._failures: Counter[int] = Counter()
         """Failures of each model since its newest checkpoint."""
@@ -62,8 +65,12 @@ class Retries:
             epochs_recorded=model.epoch,
             data=self._configs.data(index, self._data),
             exact=not self._journal.info.changes_accepted,
-            inherited_step=self._inherited.get(index),
+            inherited_step=self._inherited.get(index, self._inherited_at_first(model)),
         )
+
+    def _inherited_at_first(self, model: ModelState) -> int | None:
+        """Of a search's model that has never begun no checkpoint counts: it was of a proposal that was not recorded."""
+        return 0 if run_models.is_search(self._settings) and model.started is None else None
 
     # --- reports of attempts
 

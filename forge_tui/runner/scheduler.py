@@ -39,7 +39,7 @@ class Scheduler:
         self._watches = watches or Watches()
         self._history = HistoryWatch()
         self._is_gone = False
-        self._course = Course.begin(work)
+        self._course = Course.begin(work, means.sampler)
         self._attempts = Attempts(work, means, room, self._course)
         self._placement = Placement(work, means, room, self._course, self._attempts)
         self.endings = Endings(work, means, self._course, self._attempts, self._placement)

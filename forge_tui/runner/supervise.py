@@ -34,12 +34,16 @@ from forge_tui.runner.prepare import Plan, allowed_workers, cpus_of, device_cost
 from forge_tui.runner.publisher import Publisher
 from forge_tui.runner.queue_after import predecessor, waiting_for
 from forge_tui.runner.scheduler import Scheduler
+from forge_tui.runner.search.helper import TpeSampler
+from forge_tui.runner.search.sampler import RandomSampler, Sampler
 from forge_tui.runner.work import Devices, Means, Room, Watches, Work
-from forge_tui.runs import registry
+from forge_tui.runs import registry, run_models
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.safe_io.printing import say
-from forge_tui.settings.schema import Settings
+from forge_tui.settings.schema import Settings, to_plain
+from forge_tui.settings.search import TPE
+from forge_tui.settings.space import dimensions
 
 # How long to wait for a full disk at the end: a run without a recorded end looks dead.
 _DISK_SECONDS = 60.0
@@ -81,6 +85,9 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         watch.start()
         publisher = Publisher(opened.place, selector)
         stack.callback(publisher.close)
+        sampler = _sampler(settings, selector)
+        if sampler is not None:
+            stack.callback(sampler.close)
         scheduler = Scheduler(
             Work(
                 directory=opened.directory,
@@ -89,8 +96,9 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
                 journal=journal,
                 code=opened.code,
                 reached=opened.reached,
+                epochs=opened.epochs,
             ),
-            Means(engine=opened.engine, publisher=publisher, selector=selector),
+            Means(engine=opened.engine, publisher=publisher, selector=selector, sampler=sampler),
             Room(governor=governor, machine=machine, other_runs=other_runs, devices=_devices(settings, plan)),
             Watches(code=watch, directory=DirectoryWatch(opened.place, opened.lock, opened.directory, journal)),
         )
@@ -123,6 +131,16 @@ def _governor(
         return ClusterGovernor(settings.resources, limit, mode=mode, cpus=cpus, nodes=nodes)
     on = on_devices(settings, plan.devices)
     return Governor(settings.resources, limit, mode=mode, cpus=cpus, estimate=plan.memory_estimate, on=on)
+
+
+def _sampler(settings: Settings, selector: selectors.BaseSelector) -> Sampler | None:
+    """What proposes the trials of a search; None without one."""
+    if not run_models.is_search(settings):
+        return None
+    space, seed = dimensions(settings), settings.run.seed
+    if settings.search.method == TPE:
+        return TpeSampler(space, to_plain(settings)["search"]["space"], seed, selector)
+    return RandomSampler(space, seed)
 
 
 def _devices(settings: Settings, plan: Plan) -> Devices | None:

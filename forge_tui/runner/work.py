@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from forge_tui.engines.base import Engine
@@ -20,6 +20,8 @@ from forge_tui.runner.journal import Journal
 from forge_tui.runner.machine import Machine
 from forge_tui.runner.other_runs import OtherLiveRuns
 from forge_tui.runner.publisher import Publisher
+from forge_tui.runner.search.sampler import Sampler
+from forge_tui.runner.search.trials import BestEpochs
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.schema import Settings
 
@@ -28,8 +30,8 @@ from forge_tui.settings.schema import Settings
 class Work:
     """The run.
 
-    `base_job` has the common values of all its jobs; `code` is its custom code, if any; `reached` the rungs that models
-    reached before a resume, in order.
+    `base_job` has the common values of all its jobs; `code` is its custom code, if any. From before a resume: `reached`
+    has the rungs that models reached, in order, and `epochs` those of a search's models by index.
     """
 
     directory: RunDirectory
@@ -38,16 +40,21 @@ class Work:
     journal: Journal
     code: Code = field(default_factory=Code)
     reached: tuple[Reached, ...] = ()
+    epochs: Mapping[int, BestEpochs] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """The means. All callbacks run in the thread that waits on `selector`; `monotonic` measures time (seconds)."""
+    """The means. All callbacks run in the thread that waits on `selector`; `monotonic` measures time (seconds).
+
+    `sampler` proposes the trials of a search; None: there is none.
+    """
 
     engine: Engine
     publisher: Publisher
     selector: selectors.BaseSelector
     monotonic: Callable[[], float] = time.monotonic
+    sampler: Sampler | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,8 @@ def require_fitting(settings: Settings) -> None:
         raise SettingsError(f"run.command = {shown(command)}: it begins with the program, and that is empty")
     if (bad := next((part for part in command if "\0" in part), None)) is not None:
         raise SettingsError(f"run.command: {shown(bad)} has a zero byte, which no argument can have")
-    own = [*settings.model, *(name.partition(".")[2] for name in settings.sweep if name.startswith("model."))]
+    varied = (*settings.sweep, *settings.search.space)
+    own = [*settings.model, *(name.partition(".")[2] for name in varied if name.startswith("model."))]
     problems = [_unknown(word, own) for word in dict.fromkeys(placeholders(command)) if word not in (*WORDS, *own)]
     for name in dict.fromkeys(own):
         if name in WORDS:

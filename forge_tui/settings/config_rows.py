@@ -6,6 +6,8 @@ from forge_tui.settings.keys import FREE_TABLES
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import fields_of, to_plain
 from forge_tui.settings.setting_layers import Resolved
+from forge_tui.settings.space import SPACE
+from forge_tui.settings.space import TABLE as SEARCH
 from forge_tui.settings.sweep import TABLE as SWEEP
 
 
@@ -20,8 +22,15 @@ def config_rows(resolved: Resolved) -> list[tuple[str, str, str]]:
     for name in (*(key.key for key in fields_of()), *free):
         table, _, own = name.partition(".")
         value = plain[table][own]
-        lock, source = resolved.site.lock_of(name), resolved.sources[name].text
-        if lock is not None:
-            source = f"{source} (locked)" if source == lock.place else f"{source}, locked by {lock.place}"
-        rows.append((name, "—" if value is None else shown(value), source))
+        rows.append((name, "—" if value is None else shown(value), _source(resolved, name)))
+    for name, searched in plain[SEARCH][SPACE].items():
+        key = f"{SEARCH}.{SPACE}.{name}"
+        rows.append((key, shown(searched), _source(resolved, key)))
     return rows
+
+
+def _source(resolved: Resolved, name: str) -> str:
+    lock, source = resolved.site.lock_of(name), resolved.sources[name].text
+    if lock is None:
+        return source
+    return f"{source} (locked)" if source == lock.place else f"{source}, locked by {lock.place}"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from forge_tui.errors import RunDirectoryError, SettingsError
 from forge_tui.safe_io.plain_files import open_file
@@ -29,6 +29,8 @@ from forge_tui.settings.schema import (
     unknown,
 )
 from forge_tui.settings.site_file import TABLE as SITE
+from forge_tui.settings.space import SPACE, SpaceKey, put, space_key
+from forge_tui.settings.space import TABLE as SEARCH
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key
 
@@ -44,7 +46,7 @@ _SYNTAX_PLACE = re.compile(
 class FileValue:
     """A value from a settings file, checked, and the line of its key."""
 
-    key: Key | SweepKey
+    key: Key | SweepKey | SpaceKey
     value: Any
     line: int | None
 
@@ -97,7 +99,7 @@ def read_settings(path: Path | str) -> Settings:
     """
     plain: dict[str, dict[str, Any]] = {}
     for found in read_values(Path(path)):
-        plain.setdefault(found.key.table, {})[found.key.name] = found.value
+        put(plain, found.key, found.value)
     return from_plain(plain)
 
 
@@ -122,7 +124,7 @@ def settings_text(settings: Settings) -> str:
 
     checked = to_plain(from_plain(to_plain(settings)))
     given = {
-        table: {name: value for name, value in values.items() if value is not None}
+        table: {name: value for name, value in values.items() if value is not None and value != {}}
         for table, values in checked.items()
         if values or table not in (*FREE_TABLES, SWEEP)
     }
@@ -202,26 +204,39 @@ def _entries(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any
     """Path and value of every key in a known table, and of everything else at the top."""
     for table, values in document.items():
         if table == SWEEP and isinstance(values, dict):
-            yield from _sweep_entries(values)
+            yield from _entries_by_setting((SWEEP,), values)
+        elif table == SEARCH and isinstance(values, dict):
+            for name, value in values.items():
+                if name == SPACE and isinstance(value, dict):
+                    yield from _entries_by_setting((SEARCH, SPACE), value)
+                else:
+                    yield (SEARCH, name), value
         elif (table in tables() or table in FREE_TABLES) and isinstance(values, dict):
             yield from (((table, name), value) for name, value in values.items())
         else:
             yield (table,), values
 
 
-def _sweep_entries(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The entries of `[sweep]`. A full name may be quoted, or dotted: then TOML makes a table of its first part."""
+def _entries_by_setting(place: tuple[str, ...], values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The entries of a table whose keys are names of settings, at `place`.
+
+    A full name may be quoted, or dotted: then TOML makes a table of its first part.
+    """
     for name, value in values.items():
         if (name in tables() or name in FREE_TABLES) and isinstance(value, dict):
-            yield from (((SWEEP, name, inner), values) for inner, values in value.items())
+            yield from (((*place, name, inner), values) for inner, values in value.items())
         else:
-            yield (SWEEP, name), value
+            yield (*place, name), value
 
 
-def _key(place: tuple[str, ...], value: Any) -> Key | SweepKey:
+def _key(place: tuple[str, ...], value: Any) -> Key | SweepKey | SpaceKey:
     """The key at `place`. Raises `SettingsError` for an unknown key and for an invalid value."""
     if place[0] == SWEEP and len(place) > 1:
         return _with_value(sweep_key(".".join(place[1:]), keys_by_name()), value)
+    if place[:2] == (SEARCH, SPACE):
+        if len(place) == 2:
+            raise SettingsError(f"{SEARCH}.{SPACE} = {shown(value)}: must be a table")
+        return _with_value(space_key(".".join(place[2:]), keys_by_name()), value)
     if any("." in part for part in place):
         quoted = ".".join(shown(part) if "." in part else escaped(part) for part in place)
         raise SettingsError(f"unknown key {quoted}; in quotes, a dot is part of the name")
@@ -241,7 +256,10 @@ def _key(place: tuple[str, ...], value: Any) -> Key | SweepKey:
     return _with_value(key, value)
 
 
-def _with_value(key: Key | SweepKey, value: Any) -> Key | SweepKey:
+_AnyKey = TypeVar("_AnyKey", Key, SweepKey, SpaceKey)
+
+
+def _with_value(key: _AnyKey, value: Any) -> _AnyKey:
     wrong = key.problem(value)
     if wrong is not None:
         raise SettingsError(f"{key.key} = {shown(value)}: {wrong}")

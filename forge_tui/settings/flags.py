@@ -16,7 +16,7 @@ from forge_tui.settings.site import read_site
 
 
 def add_source_flags(parser: argparse.ArgumentParser) -> None:
-    """Add `--settings`, `--preset`, `--set` and `--sweep`."""
+    """Add `--settings`, `--preset`, `--set`, `--sweep` and `--space`."""
     group = parser.add_argument_group("where settings come from")
     group.add_argument("--settings", metavar="FILE", default=None, help="a TOML settings file")
     group.add_argument(
@@ -35,6 +35,14 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="train models with each of these values, such as learning_rate=0.001,0.003; repeat for combinations",
+    )
+    group.add_argument(
+        "--space",
+        metavar="KEY=LOW..HIGH[:log][:int]",
+        action="append",
+        default=[],
+        help="with --search: where a setting's values are searched, such as learning_rate=1e-5..1e-1:log, "
+        "model.width=64..512:int or batch_size=16,32,64; repeat for several settings",
     )
 
 
@@ -76,6 +84,7 @@ def resolve_arguments(namespace: argparse.Namespace, beneath: Mapping[str, str] 
         flags={**(beneath or {}), **flag_values(namespace)},
         assignments=namespace.set,
         sweeps=namespace.sweep,
+        spaces=namespace.space,
     )
 
 

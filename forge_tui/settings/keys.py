@@ -29,6 +29,7 @@ _FLAGS = {
     "training.max_parallel_workers": "--workers",
     "run.max_seconds": "--max-time",
     "engine.name": "--engine",
+    "search.method": "--search",
 }
 
 
@@ -109,6 +110,8 @@ def keys_of(table: str, owner: type) -> Iterator[Key]:
     annotations = annotations_of(owner)
     for field in dataclasses.fields(owner):
         annotation, rules = parts_of(annotations[field.name])
+        if get_origin(annotation) is dict:
+            continue  # a table in the table, which has keys of its own
         type_words, allowed = _in_words(annotation, rules)
         yield Key(
             table=table,

@@ -32,8 +32,8 @@ class Trains(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Replacement:
     """`name`: how messages call it. `used`: the keys of `[training]` that play a part beside it, `unused`: the settings
-    of other tables (by full name) that play none. `instead` is the advice for a setting that is refused, `swept` that
-    for a sweep. `excluded`: what else it is instead of, by the setting that names it.
+    of other tables (by full name) that play none. `instead` is the advice for a setting that is refused, `swept` and
+    `searched` those for a sweep and a search. `excluded`: what else it is instead of, by the setting that names it.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Replacement:
     unused: frozenset[str]
     instead: str
     swept: str
+    searched: str
     excluded: Mapping[str, str]
 
     def is_unused(self, name: str) -> bool:
@@ -67,16 +68,23 @@ class Replacement:
 
     def swept_problems(self, sweep: Iterable[str]) -> list[str]:
         """What is wrong with a sweep of these settings, in words."""
+        return self._varied_problems(sweep, "--sweep", self.swept)
+
+    def searched_problems(self, space: Iterable[str]) -> list[str]:
+        """What is wrong with a search of these settings, in words."""
+        return self._varied_problems(space, "--space", self.searched)
+
+    def _varied_problems(self, names: Iterable[str], flag: str, instead: str) -> list[str]:
         found = []
-        for name in sweep:
+        for name in names:
             if not self.is_unused(name):
                 continue
             if name in self.excluded:
-                found.append(self.refusal(keys_by_name()[name], f"--sweep {name}"))
+                found.append(self.refusal(keys_by_name()[name], f"{flag} {name}"))
                 continue
             found.append(
-                f"--sweep {name}: only the built-in training loop uses {name}, and {self.name} replaces it; "
-                f"{self.swept.format(name.rpartition('.')[2])}"
+                f"{flag} {name}: only the built-in training loop uses {name}, and {self.name} replaces it; "
+                f"{instead.format(name.rpartition('.')[2])}"
             )
         return found
 
@@ -88,6 +96,7 @@ def _of_function(train: str) -> Replacement:
         unused=frozenset({"engine.fuse", "run.parse"}),
         instead="give the function a parameter of its own: --set model.NAME=VALUE, or NAME = VALUE under [model]",
         swept="sweep a parameter of the function instead, such as --sweep model.{}=VALUE,VALUE",
+        searched="search a parameter of the function instead, such as --space model.{}=LOW..HIGH",
         excluded={MODEL_TYPE: "a built-in or custom model"},
     )
 
@@ -98,6 +107,7 @@ _COMMAND = Replacement(
     unused=frozenset({"engine.fuse", "run.keep_checkpoints", "run.python_path"}),
     instead="give the command a placeholder of your own: {NAME} in the command, and --set model.NAME=VALUE",
     swept="sweep a placeholder of the command instead, such as --sweep model.{0}=VALUE,VALUE with {{{0}}} in it",
+    searched="search a placeholder of the command instead, such as --space model.{0}=LOW..HIGH with {{{0}}} in it",
     excluded={MODEL_TYPE: "a built-in or custom model", TRAIN: "a training function"},
 )
 
@@ -157,5 +167,6 @@ def require_no_unused(settings: Settings) -> None:
         if (value := getattr(getattr(settings, key.table), key.name)) != key.default
     ]
     problems += found.swept_problems(settings.sweep)
+    problems += found.searched_problems(settings.search.space)
     if problems:
         raise SettingsError("\n".join(problems))

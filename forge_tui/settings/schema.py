@@ -17,6 +17,9 @@ from forge_tui.safe_io.printing import escaped
 from forge_tui.settings.checked import Rule, checked
 from forge_tui.settings.keys import FREE_TABLES, LARGEST_INTEGER, Key, free_key, keys_of
 from forge_tui.settings.problems import did_you_mean, nearest_meaning, shown
+from forge_tui.settings.search import too_many_trials
+from forge_tui.settings.space import SPACE, checked_space
+from forge_tui.settings.space import TABLE as SEARCH
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import checked_sweep, too_many
 
@@ -448,6 +451,24 @@ class EngineSettings:
 
 @checked
 @dataclass(kw_only=True)
+class SearchSettings:
+    """A search for good values of settings. `space`: a range or a list of values by the settings' full names."""
+
+    method: Annotated[
+        Literal["none", "random", "tpe"],
+        Rule(
+            description="proposes each next config: at random, or learning from the results so far (TPE of Optuna, "
+            "extra `search`)"
+        ),
+    ] = "none"
+    trials: Annotated[
+        int, Rule(ge=1, le=100_000, description="how many configs a search trains, with run.models seeds of each (1)")
+    ] = 40
+    space: dict[str, Any] = field(default_factory=dict)
+
+
+@checked
+@dataclass(kw_only=True)
 class UiSettings:
     """How the terminal UI looks and behaves."""
 
@@ -474,6 +495,7 @@ class Settings:
     data: DataSettings = field(default_factory=DataSettings)
     resources: ResourceSettings = field(default_factory=ResourceSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
     ui: UiSettings = field(default_factory=UiSettings)
     model: dict[str, Any] = field(default_factory=dict)
     sweep: dict[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -524,12 +546,29 @@ def to_plain(settings: Settings) -> dict[str, dict[str, Any]]:
     plain = {table: dataclasses.asdict(getattr(settings, table)) for table in tables()}
     plain |= {table: getattr(settings, table) for table in FREE_TABLES}
     plain = {table: {name: _listed(value) for name, value in values.items()} for table, values in plain.items()}
+    plain[SEARCH][SPACE] = {name: _listed_within(value) for name, value in settings.search.space.items()}
     plain[SWEEP] = {name: [_listed(value) for value in values] for name, values in settings.sweep.items()}
     return plain
 
 
 def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def _listed_within(value: Any) -> Any:
+    return [_listed(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def by_full_name(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The values of `to_plain` by full name; the ranges and lists of a search as `search.space.training.epochs`."""
+    found: dict[str, Any] = {}
+    for table, values in plain.items():
+        for name, value in values.items():
+            if (table, name) == (SEARCH, SPACE):
+                found |= {f"{SEARCH}.{SPACE}.{searched}": one for searched, one in value.items()}
+            else:
+                found[f"{table}.{name}"] = value
+    return found
 
 
 def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
@@ -539,6 +578,7 @@ def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
     """
     problems: list[str] = []
     sweep = checked_sweep(plain.get(SWEEP, {}), keys_by_name(), problems)
+    space: dict[str, Any] = {}
     for table, values in plain.items():
         if table == SWEEP:
             continue
@@ -549,6 +589,9 @@ def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
             problems.append(f"{table} = {shown(values)}: must be a table")
             continue
         for name, value in values.items():
+            if (table, name) == (SEARCH, SPACE):
+                space = checked_space(value, keys_by_name(), problems)
+                continue
             key = key_named(f"{table}.{name}")
             wrong = None if key is None else key.problem(value)
             if key is None:
@@ -557,10 +600,13 @@ def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
                 problems.append(f"{key.key} = {shown(value)}: {wrong}")
     if problems:
         raise SettingsError("\n".join(problems))
+    plain = {**plain, SEARCH: {**plain.get(SEARCH, {}), SPACE: space}}
     made: dict[str, Any] = {table: owner(**plain[table]) for table, owner in tables().items() if table in plain}
     made |= {table: dict(plain[table]) for table in FREE_TABLES if table in plain}
     settings = Settings(**made, sweep=sweep)
     wrong = too_many(sweep, settings.run.models)
+    if wrong is None and settings.search.method != "none":
+        wrong = too_many_trials(settings.search.trials, settings.run.models)
     if wrong is not None:
         raise SettingsError(wrong)
     return settings

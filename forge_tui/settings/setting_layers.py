@@ -8,7 +8,7 @@ overrides it; and so is another value of a key that the site locks.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -33,13 +33,19 @@ from forge_tui.settings.schema import (
     to_plain,
     unknown,
 )
+from forge_tui.settings.search import METHOD, NONE, TRIALS, search_problem
 from forge_tui.settings.site import NO_SITE, PYTHON_PATH, Site, read_site, same
+from forge_tui.settings.space import SPACE, SpaceKey, put, space_key
+from forge_tui.settings.space import TABLE as SEARCH
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key
 from forge_tui.settings.user_file import STATE_VARIABLE, user_settings_file
 
 VARIABLE_PREFIX = "FORGE_TUI_"
 _SWEEP_PREFIX = f"{VARIABLE_PREFIX}{SWEEP}__".upper()
+_MODELS = "run.models"
+_SPACE_PREFIX = f"{VARIABLE_PREFIX}{SEARCH}__{SPACE}__".upper()
+_AnyKey = Key | SweepKey | SpaceKey
 
 
 class Layer(StrEnum):
@@ -91,7 +97,7 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    key: Key | SweepKey
+    key: _AnyKey
     value: Any
     source: Source
 
@@ -104,6 +110,7 @@ def resolve_settings(
     flags: Mapping[str, Any] | None = None,
     assignments: Iterable[str] = (),
     sweeps: Iterable[str] = (),
+    spaces: Iterable[str] = (),
     user_file: Path | str | None = None,
     use_user_file: bool = True,
     use_site: bool = True,
@@ -111,9 +118,10 @@ def resolve_settings(
     """Merge all layers. A settings file overrides a preset.
 
     `flags` are values by full name, as text or typed; `assignments` are texts `KEY=VALUE` (`--set`), `sweeps` texts
-    `KEY=VALUE,VALUE` (`--sweep`). The user's file is `user_file`, by default the one in the configuration directory,
-    which may be missing. A single value for a setting overrides its sweep in an earlier layer. `use_site=False`:
-    without the site-wide settings, whose locks then have to be checked where the result is used.
+    `KEY=VALUE,VALUE` (`--sweep`), `spaces` texts `KEY=LOW..HIGH` or `KEY=VALUE,VALUE` (`--space`). The user's file is
+    `user_file`, by default the one in the configuration directory, which may be missing. A single value for a setting
+    overrides its sweep and its range in an earlier layer. `use_site=False`: without the site-wide settings, whose locks
+    then have to be checked where the result is used.
 
     Raises `SettingsError` naming every invalid value and its source.
     """
@@ -132,20 +140,25 @@ def resolve_settings(
     if settings_file is not None:
         layers.append(_file_layer(Path(settings_file), Layer.FILE))
     layers.append(_environment_layer(environment))
-    layers.append(_flag_layer(flags or {}, list(assignments), list(sweeps)))
+    layers.append(_flag_layer(flags or {}, list(assignments), list(sweeps), list(spaces)))
     for layer in (_without_locked(layer, site) for layer in layers):
         for given in layer:
             if isinstance(given.key, Key):
                 values[SWEEP].pop(given.key.key, None)
+                values[SEARCH][SPACE].pop(given.key.key, None)
                 sources.pop(f"{SWEEP}.{given.key.key}", None)
+                sources.pop(f"{SEARCH}.{SPACE}.{given.key.key}", None)
         for given in layer:
-            values[given.key.table][given.key.name] = given.value
+            put(values, given.key, given.value)
             sources[given.key.key] = given.source
+    _settle_search(values, sources, site)
     _settle_replacement(values, sources)
     if site.lock_of(PYTHON_PATH) is None:
         _place_own_code(values, sources)
     settings = from_plain(values)
     problems = [f"{sources[name].text}: {words}" for name, words in problems_in(settings).items()]
+    if (problem := search_problem(settings)) is not None:
+        problems.append(problem)
     if problems:
         raise SettingsError("\n".join(problems))
     return Resolved(settings, sources, site)
@@ -191,10 +204,20 @@ def _settle_replacement(values: dict[str, dict[str, Any]], sources: dict[str, So
         if found.swept_problems([swept]):
             del values[SWEEP][swept], sources[f"{SWEEP}.{swept}"]
     problems += found.swept_problems(values[SWEEP])
+    problems += found.searched_problems(values[SEARCH][SPACE])
     if problems:
         raise SettingsError("\n".join(problems))
     if command:
         with_own_numbers(values, {name: source.layer is not Layer.DEFAULT for name, source in sources.items()})
+
+
+def _settle_search(values: dict[str, dict[str, Any]], sources: dict[str, Source], site: Site) -> None:
+    """With a search each config has one seed by default. Without one a preferred number of trials is left out."""
+    if values[SEARCH][METHOD.partition(".")[2]] != NONE:
+        if sources[_MODELS].layer is Layer.DEFAULT and site.lock_of(_MODELS) is None:
+            values["run"]["models"] = 1
+    elif sources[TRIALS].layer in _PREFERRED:
+        _leave_out(keys_by_name()[TRIALS], values, sources)
 
 
 def _leave_out(key: Key, values: dict[str, dict[str, Any]], sources: dict[str, Source]) -> None:
@@ -242,9 +265,11 @@ def _environment_layer(environment: Mapping[str, str]) -> list[_Value]:
     problems: list[str] = []
     named = (name for name in environment if name.startswith(VARIABLE_PREFIX) and name != STATE_VARIABLE)
     for variable in sorted(named):
-        key: Key | SweepKey | None = by_variable.get(variable) or _free_variable(variable)
-        if variable.startswith(_SWEEP_PREFIX):
-            key = _sweep_key(variable.removeprefix(_SWEEP_PREFIX).lower(), variable, problems)
+        key: _AnyKey | None = by_variable.get(variable) or _free_variable(variable)
+        if variable.startswith((_SWEEP_PREFIX, _SPACE_PREFIX)):
+            is_sweep = variable.startswith(_SWEEP_PREFIX)
+            name = variable.removeprefix(_SWEEP_PREFIX if is_sweep else _SPACE_PREFIX).lower()
+            key = _varied_key(sweep_key if is_sweep else space_key, name, variable, problems)
             if key is None:
                 continue
         if key is None:
@@ -270,10 +295,10 @@ def _variable_near(variable: str) -> str:
     return f"did you mean {meant}?" if meant else "`forge-tui config` lists all settings"
 
 
-def _flag_layer(flags: Mapping[str, Any], assignments: list[str], sweeps: list[str]) -> list[_Value]:
+def _flag_layer(flags: Mapping[str, Any], assignments: list[str], sweeps: list[str], spaces: list[str]) -> list[_Value]:
     values: list[_Value] = []
     problems: list[str] = []
-    swept = _swept(sweeps, problems)
+    varied = [*_varied(_SWEEPS, sweeps, problems), *_varied(_SPACES, spaces, problems)]
     for name, value in flags.items():
         key = key_named(name)
         if key is None:
@@ -287,8 +312,9 @@ def _flag_layer(flags: Mapping[str, Any], assignments: list[str], sweeps: list[s
         if not equals or not name:
             problems.append(f"--set {escaped(assignment)}: write KEY=VALUE, such as --set training.epochs=5")
             continue
-        if name.startswith(f"{SWEEP}."):
-            swept += _swept([f"{name.removeprefix(f'{SWEEP}.')}={text}"], problems)
+        several = next((one for one in (_SWEEPS, _SPACES) if name.startswith(one.prefix)), None)
+        if several is not None:
+            varied += _varied(several, [f"{name.removeprefix(several.prefix)}={text}"], problems)
             continue
         key = key_named(name)
         if key is None:
@@ -304,42 +330,63 @@ def _flag_layer(flags: Mapping[str, Any], assignments: list[str], sweeps: list[s
             both = f"{by_flag.key.flag} {_typed(by_flag.value)} and --set {by_flag.key.key}={_typed(other.value)}"
             problems.append(f"{both} contradict each other; give one of them")
     once = {one.key.key for one in (*values, *assigned.values())}
-    for number, sweep in enumerate(swept):
-        name = sweep.key.name
+    for number, given in enumerate(varied):
+        name, flag = given.key.name, given.key.flag
         if name in once:
-            problems.append(f"{name} is given one value and swept by --sweep; give one of them")
-        if sweep.key.key in [earlier.key.key for earlier in swept[:number]]:
-            problems.append(f"--sweep: {name} is given twice; give all its values at once")
-    return _unless(problems, [*values, *assigned.values(), *swept])
+            verb = "swept" if isinstance(given.key, SweepKey) else "searched"
+            problems.append(f"{name} is given one value and {verb} by {flag}; give one of them")
+        if given.key.key in [earlier.key.key for earlier in varied[:number]]:
+            problems.append(f"{flag}: {name} is given twice; give all its values at once")
+    return _unless(problems, [*values, *assigned.values(), *varied])
 
 
-def _swept(texts: list[str], problems: list[str]) -> list[_Value]:
-    """The values of `--sweep`; adds to `problems` what is wrong with them."""
+@dataclass(frozen=True, slots=True)
+class _Several:
+    """A flag that gives several values of a setting; `prefix`: how assignments to its table begin."""
+
+    flag: str
+    prefix: str
+    example: str
+    key: Callable[[str, Mapping[str, Key]], SweepKey | SpaceKey]
+
+
+_SWEEPS = _Several(
+    "--sweep", f"{SWEEP}.", "KEY=VALUE,VALUE, such as --sweep learning_rate=0.001,0.003", sweep_key
+)  # fmt: skip
+_SPACES = _Several(
+    "--space",
+    f"{SEARCH}.{SPACE}.",
+    "KEY=LOW..HIGH or KEY=VALUE,VALUE, such as --space learning_rate=1e-5..1e-1:log",
+    space_key,
+)
+
+
+def _varied(several: _Several, texts: list[str], problems: list[str]) -> list[_Value]:
+    """The values of `--sweep` or `--space`; adds to `problems` what is wrong with them."""
     values: list[_Value] = []
     for text in texts:
         name, equals, listed = text.partition("=")
         if not equals or not name.strip():
-            problems.append(
-                f"--sweep {escaped(text)}: write KEY=VALUE,VALUE, such as --sweep learning_rate=0.001,0.003"
-            )
+            problems.append(f"{several.flag} {escaped(text)}: write {several.example}")
             continue
-        key = _sweep_key(name.strip(), f"--sweep {escaped(text)}", problems)
+        key = _varied_key(several.key, name.strip(), f"{several.flag} {escaped(text)}", problems)
         if key is not None:
-            _check(key, listed, Source(Layer.FLAG, name="--sweep"), f"--sweep {name.strip()}={{}}", values, problems)
+            place = f"{several.flag} {name.strip()}={{}}"
+            _check(key, listed, Source(Layer.FLAG, name=several.flag), place, values, problems)
     return values
 
 
-def _sweep_key(name: str, place: str, problems: list[str]) -> SweepKey | None:
+def _varied_key(
+    find: Callable[[str, Mapping[str, Key]], SweepKey | SpaceKey], name: str, place: str, problems: list[str]
+) -> SweepKey | SpaceKey | None:
     try:
-        return sweep_key(name, keys_by_name())
+        return find(name, keys_by_name())
     except SettingsError as error:
         problems.append(f"{place}: {error}")
         return None
 
 
-def _check(
-    key: Key | SweepKey, given: Any, source: Source, place: str, values: list[_Value], problems: list[str]
-) -> None:
+def _check(key: _AnyKey, given: Any, source: Source, place: str, values: list[_Value], problems: list[str]) -> None:
     """Parse and check one value; `place` describes where it was given, with `{}` for the value."""
     value = key.parse(given) if isinstance(given, str) else given
     wrong = key.problem(value)

@@ -22,8 +22,13 @@ from forge_tui.settings.problems import nearest_meaning, shown
 from forge_tui.settings.replacement import replacement_of
 from forge_tui.settings.schema import Settings, fields_of, from_plain, keys_by_name, tables, to_plain
 from forge_tui.settings.site_file import LOCKED, TABLE, read_site_file, site_settings_files
+from forge_tui.settings.space import SPACE
+from forge_tui.settings.space import TABLE as SEARCH
 from forge_tui.settings.sweep import TABLE as SWEEP
 
+_SPACE = f"{SEARCH}.{SPACE}."
+_VARIED = (f"{SWEEP}.", _SPACE)
+"""How keys of several values begin."""
 PYTHON_PATH = "run.python_path"
 _OWN_LOOKS = "ui"
 # Settings that say how much of the machine a run takes and when it ends, and play no part in what is trained: a run
@@ -79,12 +84,12 @@ class Site:
     def lock_of(self, name: str) -> Lock | None:
         """The lock that holds a key, by its full name; of a sweep (`sweep.training.epochs`) also that of what is swept.
 
-        None: users may set it.
+        So of a search (`search.space.training.epochs`). None: users may set it.
         """
         names = {name, name.partition(".")[0]}
-        if name.startswith(f"{SWEEP}."):
-            swept = name.partition(".")[2]
-            names |= {swept, swept.partition(".")[0]}
+        varied = next((name.removeprefix(one) for one in _VARIED if name.startswith(one)), None)
+        if varied is not None:
+            names |= {varied, varied.partition(".")[0]}
         return next((lock for lock in self.locks if lock.name in names), None)
 
     def value_of(self, name: str) -> Any:
@@ -102,6 +107,9 @@ class Site:
         table, _, swept = name.partition(".")
         if table == SWEEP:
             what = f"{swept} cannot be swept: " + ("sweeps are" if lock.name == SWEEP else "it is") + " locked"
+        elif name.startswith(_SPACE):
+            what = f"{name.removeprefix(_SPACE)} cannot be searched: "
+            what += ("searches are" if lock.name == SEARCH else "it is") + " locked"
         elif table in FREE_TABLES and name not in self.values:
             what = f"{name} cannot be set: [{table}] is locked"
         else:
@@ -146,7 +154,7 @@ def hold(settings: Settings, site: Site | None = None) -> Settings:
         if default is not None and same(plain[table][key], default.default):
             plain[table][key] = site.value_of(name)
         else:
-            problems.append(f"{name} = {shown(plain[table][key])}: {site.refusal(name)}")
+            problems.append(f"{name} = {shown(_value_in(plain, name))}: {site.refusal(name)}")
     for name in site.values:  # arguments of custom code that the site gives have no default
         table, _, key = name.partition(".")
         if table in FREE_TABLES and key not in plain[table] and site.lock_of(name) is not None:
@@ -165,9 +173,8 @@ def require_held(settings: Settings, site: Site | None = None) -> None:
     plain = to_plain(settings)
     problems = []
     for name, _lock in site.refusals(plain):
-        table, _, key = name.partition(".")
-        if not _same_as_recorded(name, plain[table][key], site.value_of(name)):
-            problems.append(f"{name} = {shown(plain[table][key])}: {site.refusal(name)}")
+        if not _same_as_recorded(name, _value_in(plain, name), site.value_of(name)):
+            problems.append(f"{name} = {shown(_value_in(plain, name))}: {site.refusal(name)}")
     if problems:
         raise SettingsError("\n".join(problems))
 
@@ -182,7 +189,7 @@ def hold_earlier(settings: Settings, site: Site | None = None) -> tuple[Settings
     plain, problems, changes = to_plain(settings), [], []
     for name, lock in list(site.refusals(plain)):
         table, _, key = name.partition(".")
-        value, held = plain[table][key], site.value_of(name)
+        value, held = _value_in(plain, name), site.value_of(name)
         if _same_as_recorded(name, value, held):
             continue
         if name in FOLLOWED_BY_RESUME:
@@ -202,6 +209,14 @@ def same(value: Any, other: Any) -> bool:
     return bool(plain[0] == plain[1])
 
 
+def _value_in(plain: Mapping[str, Mapping[str, Any]], name: str) -> Any:
+    """The value of a full name in plain settings."""
+    if name.startswith(_SPACE):
+        return plain[SEARCH][SPACE][name.removeprefix(_SPACE)]
+    table, _, key = name.partition(".")
+    return plain[table][key]
+
+
 def _same_as_recorded(name: str, value: Any, held: Any) -> bool:
     """Whether a recorded value is the site's: a start makes paths absolute, and adds directories of code."""
     if name == PYTHON_PATH:
@@ -212,7 +227,7 @@ def _same_as_recorded(name: str, value: Any, held: Any) -> bool:
 
 
 def _played(plain: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """The settings that play a part, by full name, with their values; sweeps too."""
+    """The settings that play a part, by full name, with their values; sweeps and searches too."""
     replaced = replacement_of(plain["training"]["train"], plain["run"]["command"])
     for key in fields_of():
         unused = key.key in PER_MODEL if replaced is None else replaced.is_unused(key.key)
@@ -221,6 +236,7 @@ def _played(plain: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]
     for table in FREE_TABLES:
         yield from ((f"{table}.{name}", value) for name, value in plain[table].items())
     yield from ((f"{SWEEP}.{name}", values) for name, values in plain[SWEEP].items())
+    yield from ((f"{_SPACE}{name}", space) for name, space in plain[SEARCH][SPACE].items())
 
 
 def _with_file(site: Site, path: Path) -> Site:

@@ -22,6 +22,7 @@ MOST_MODELS = 100_000
 Combination = Mapping[str, Any]
 """One value of each swept setting, by its full name."""
 
+_SEARCH = "search"
 _SWEPT_TABLES = ("training", "data")
 _OF_THE_RUN = {
     "training.epochs": "all models of a run have as many epochs",
@@ -92,23 +93,31 @@ def sweep_key(name: str, keys: Mapping[str, Key]) -> SweepKey:
 
     Raises `SettingsError` for an unknown name, and for a setting that applies to the whole run.
     """
+    return SweepKey(setting_to_vary(name, keys, TABLE, "swept"))
+
+
+def setting_to_vary(name: str, keys: Mapping[str, Key], table: str, verb: str) -> Key:
+    """The setting of a key of `table`, in which models of a run may differ. `verb`: what is done with its values.
+
+    Raises `SettingsError` as `sweep_key`.
+    """
     own = free_key(name)
     if own is not None:
-        return SweepKey(own)
-    swept = {full: key for full, key in keys.items() if key.table in _SWEPT_TABLES}
-    found = [key for key in swept.values() if name in (key.key, key.name)]
+        return own
+    varied = {full: key for full, key in keys.items() if key.table in _SWEPT_TABLES}
+    found = [key for key in varied.values() if name in (key.key, key.name)]
     if len(found) > 1:
         raise SettingsError(f"{named(name)} may be {' or '.join(key.key for key in found)}; give the full name")
     if found:
         if found[0].key in _OF_THE_RUN:
-            raise SettingsError(f"{found[0].key} cannot be swept: {_OF_THE_RUN[found[0].key]}")
-        return SweepKey(found[0])
+            raise SettingsError(f"{found[0].key} cannot be {verb}: {_OF_THE_RUN[found[0].key]}")
+        return found[0]
     if name in keys:
-        raise SettingsError(f"{named(name)} cannot be swept: settings of [training], [data] and [model] can")
-    offered = [key for key in swept.values() if key.key not in _OF_THE_RUN]
+        raise SettingsError(f"{named(name)} cannot be {verb}: settings of [training], [data] and [model] can")
+    offered = [key for key in varied.values() if key.key not in _OF_THE_RUN]
     meant = nearest_meaning(name, {either: key.key for key in offered for either in (key.name, key.key)})
     hint = f"; did you mean {meant}?" if meant else "; name a setting of [training] or [data]"
-    raise SettingsError(f"unknown key {TABLE}.{escaped(name)}{hint}")
+    raise SettingsError(f"unknown key {table}.{escaped(name)}{hint}")
 
 
 def checked_sweep(given: Any, keys: Mapping[str, Key], problems: list[str]) -> dict[str, tuple[Any, ...]]:
@@ -158,9 +167,11 @@ def combination_at(sweep: Mapping[str, Sequence[Any]], number: int) -> dict[str,
 
 
 def with_combination(plain: Mapping[str, Mapping[str, Any]], combination: Combination) -> dict[str, dict[str, Any]]:
-    """A model's settings as nested plain dicts: those of its run with its own values, without a sweep."""
+    """A model's settings as nested plain dicts: those of its run with its own values, without a sweep or a search."""
     own = {table: dict(values) for table, values in plain.items()}
     own[TABLE] = {}
+    if _SEARCH in own:
+        own[_SEARCH] = {}
     for name, value in combination.items():
         table, _, key = name.partition(".")
         own[table][key] = list(value) if isinstance(value, tuple) else value

@@ -48,6 +48,12 @@ def _words(record: dict[str, Any]) -> tuple[str, str]:
             return f"{model} {get('phase')}" + (f": {get('reason')}" if get("reason") else ""), "information"
         case "worker_limit":
             return f"workers {get('workers')} of {get('requested')}: {get('reason')}", "information"
+        case "model_proposed":
+            from forge_tui.text.config_tables import combination_text  # a viewer's start needs none of it
+
+            return f"{model}, trial {get('trial')}: {combination_text(get('combination', {}))}", "information"
+        case "model_valued":
+            return f"{model} value {number(get('value'))}, of epoch {get('epoch')}", "information"
         case "model_started":
             threads = f"{get('threads')} thread" + ("s" if get("threads", 1) > 1 else "")
             device = device_in_words(str(get("device")), get("place"))

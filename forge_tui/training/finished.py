@@ -9,8 +9,10 @@ from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.epoch_record import EpochRecord
+from forge_tui.protocol.job import Job
 from forge_tui.protocol.metrics import Metrics
 from forge_tui.runs.inside import refuse_links
+from forge_tui.settings.own_names import OWN
 from forge_tui.training import model_file
 from forge_tui.training.checkpoint_writer import is_copied, prune_of_member, write_all
 from forge_tui.training.final_figures import FinalMeasurement
@@ -20,6 +22,8 @@ from forge_tui.training.module_state import ModuleState
 from forge_tui.training.patience import why_stopped
 from forge_tui.training.record_file import model_paths, read_model_record
 from forge_tui.training.state import TrainingState
+
+_MAY_CHANGE = frozenset({("training", "epochs"), ("data", "validation"), *(("training", name) for name in OWN)})
 
 
 def read_finished(member: Member, is_complete: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any] | None:
@@ -31,7 +35,7 @@ def read_finished(member: Member, is_complete: Callable[[Mapping[str, Any]], boo
         for path in model_paths(member.stem):
             refuse_links(path, path.parent)
         record = read_model_record(member.stem)
-        if record["seed"] != member.job.seed or not is_complete(record):
+        if record["seed"] != member.job.seed or not _has_same_values(record, member.job) or not is_complete(record):
             return None
         if record["sha256"] is not None:
             model_file.read_weights(member.stem, record["sha256"])
@@ -40,6 +44,23 @@ def read_finished(member: Member, is_complete: Callable[[Mapping[str, Any]], boo
         return None
     member.report.unrecorded(history, member.training.length)
     return record
+
+
+def _has_same_values(record: Mapping[str, Any], job: Job) -> bool:
+    """Whether a finished model was trained with the values that it has now.
+
+    A search may have proposed others for it, if its runner died before it recorded the first proposal. Not compared is
+    what a resume may change: the number of epochs, and names of data and code.
+    """
+    found = record.get("settings")
+    if not isinstance(found, Mapping):
+        return True
+    names = [(table, name) for table in ("training", "data", "model") for name in job.settings[table]]
+    return all(
+        found.get(table, {}).get(name, job.settings[table][name]) == job.settings[table][name]
+        for table, name in names
+        if (table, name) not in _MAY_CHANGE
+    )
 
 
 def is_finished(member: Member) -> bool:

@@ -21,6 +21,7 @@ from forge_tui.safe_io.printing import escaped
 from forge_tui.settings.files import read_settings
 from forge_tui.settings.own_names import named_function, own_functions
 from forge_tui.settings.schema import Settings, from_plain
+from forge_tui.settings.space import dimensions
 from forge_tui.training.code_finder import Copy, copies_in
 from forge_tui.training.code_space import CodeSpace, space_of
 
@@ -100,12 +101,15 @@ def _check_named(stem: Path, settings: Settings, run: Settings, named: Mapping[s
         if text not in trust.functions_of(run).get(flag, ()):
             raise refuse(f"{flag} {escaped(text)}")
     swept = {name.partition(".")[2]: values for name, values in run.sweep.items() if name.startswith("model.")}
+    searched = dimensions(run)
     for name in settings.model.keys() | run.model.keys() | swept.keys():
         allowed = swept.get(name, (run.model[name],) if name in run.model else ())
-        if not any(_same(settings.model.get(name), value) for value in allowed):
-            raise refuse(f"model.{escaped(name)} = {escaped(str(settings.model.get(name)))}")
+        value, space = settings.model.get(name), searched.get(f"model.{name}")
+        if not (any(_same(value, one) for one in allowed) if space is None else space.has(value)):
+            raise refuse(f"model.{escaped(name)} = {escaped(str(value))}")
     sizes = run.sweep.get("training.model_size", (run.training.model_size,))
-    if settings.training.model_size not in sizes:
+    size, space = settings.training.model_size, searched.get("training.model_size")
+    if not (size in sizes if space is None else space.has(size)):
         raise refuse(f"training.model_size = {settings.training.model_size}")
     if settings.run.python_path != run.run.python_path:
         raise refuse(f"run.python_path = {escaped(', '.join(settings.run.python_path))}")

@@ -74,7 +74,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("reset_column", ("u", "delete"), "Auto", "let the column's values say what it is", DATA, True, "Columns"),
     Action("less", ("left",), "Less", "the previous choice, or a smaller number", CONFIGURE, False, "Settings"),
     Action("more", ("right",), "More", "the next choice, or a larger number", CONFIGURE, False, "Settings"),
-    Action("sweep", ("V",), "Values", "give the setting several values, a model of each: a sweep", CONFIGURE, False,
+    Action("sweep", ("V",), "Values", "several values (a sweep), or a range (a search)", CONFIGURE, False,
            "Settings"),
     Action("reset_setting", ("u", "delete"), "Default", "put the setting's default back", CONFIGURE, False, "Settings"),
     Action("reset_all", ("U",), "Defaults", "put all defaults back; again: what was there before", CONFIGURE, False,

@@ -69,7 +69,8 @@ def test_the_settings_classes_are_public() -> None:
     settings = forge_tui.Settings(
         training=forge_tui.TrainingConfig(epochs=3), run=forge_tui.RunSettings(models=2),
         data=forge_tui.DataSettings(samples=50), resources=forge_tui.ResourceSettings(threads=1),
-        engine=forge_tui.EngineSettings(fuse=1), ui=forge_tui.UiSettings(ascii=True),
+        engine=forge_tui.EngineSettings(fuse=1), search=forge_tui.SearchSettings(trials=7),
+        ui=forge_tui.UiSettings(ascii=True),
     )  # fmt: skip
     assert type(settings) is Settings
     assert (settings.run.models, settings.engine.fuse) == (2, 1)

@@ -62,7 +62,7 @@ def test_a_pruned_model_and_a_sweep_are_told_in_the_table(tmp_path: Path) -> Non
     maker.close()
     assert any(line.split()[:2] == ["MODEL", "CONFIG"] for line in lines)
     assert any(line.startswith("cognate_planner_2  learning_rate 0.1  cancelled") and reason in line for line in lines)
-    assert any(line.split()[:4] == ["1", "0.1", "1/2", "done"] for line in lines)
+    assert any(line.split()[:6] == ["1", "0.1", "1/2", "done,", "1", "pruned"] for line in lines)
 
 
 def test_text_json_status_and_best_name_the_same_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ def problem_of(content: str | bytes) -> str:
         ("\n[trainng]\nepochs = 3\n", "line 2: unknown table trainng; did you mean training?"),
         (
             "[xyzzy]\na = 1\n",
-            "line 1: unknown table xyzzy; there are training, run, data, resources, engine, ui, model, sweep",
+            "line 1: unknown table xyzzy; there are training, run, data, resources, engine, search, ui, model, sweep",
         ),
         ("training = 5\n", "line 1: training = 5: must be a table"),
         (
@@ -319,7 +319,7 @@ def test_the_written_text_leaves_out_what_is_not_set() -> None:
 
     assert "output" not in document["run"]
     assert document["training"]["betas"] == [0.9, 0.999]
-    assert list(document) == ["training", "run", "data", "resources", "engine", "ui"]
+    assert list(document) == ["training", "run", "data", "resources", "engine", "search", "ui"]
 
 
 def test_the_digest_of_a_file_is_of_what_it_says_and_not_of_its_epochs(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_flag_that_is_not_given_leaves_nothing() -> None:
     namespace = parser().parse_args([])
 
     assert flag_values(namespace) == {}
-    assert vars(namespace) == {"settings": None, "preset": None, "set": [], "sweep": []}
+    assert vars(namespace) == {"settings": None, "preset": None, "set": [], "sweep": [], "space": []}
 
 
 def test_flags_reach_the_settings() -> None:

@@ -11,7 +11,7 @@ import pytest
 from forge_tui.errors import SettingsError
 from forge_tui.settings.config_rows import config_rows
 from forge_tui.settings.files import read_values
-from forge_tui.settings.schema import ResourceSettings, RunSettings, Settings, TrainingConfig
+from forge_tui.settings.schema import ResourceSettings, RunSettings, Settings, TrainingConfig, from_plain
 from forge_tui.settings.setting_layers import Layer, resolve_settings
 from forge_tui.settings.site import hold, hold_earlier, read_site, require_held
 from forge_tui.settings.user_file import user_settings_file
@@ -96,6 +96,23 @@ def test_a_locked_key_cannot_be_swept_and_sweeps_can_be_locked_as_a_whole(site_s
     assert "cannot be swept" in refusal(assignments=["sweep.learning_rate=0.1,0.2"])
     site_settings('[site]\nlocked = ["sweep"]\n')
     assert "batch_size cannot be swept: sweeps are locked" in refusal(sweeps=["batch_size=8,16"])
+
+
+def test_a_locked_key_cannot_be_searched_and_searches_can_be_locked_as_a_whole(site_settings: Write) -> None:
+    space = {"training.learning_rate": "0.1..1"}
+    settings = from_plain({"search": {"method": "random", "space": space}})
+    searching = {"flags": {"search.method": "random"}, "spaces": ["learning_rate=0.1..1"]}
+    site_settings('[site]\nlocked = ["training.learning_rate", "run.models"]\n')
+    assert "training.learning_rate cannot be searched: it is locked" in refusal(**searching)
+    for held in (hold, require_held, hold_earlier):
+        with pytest.raises(SettingsError, match=r"training\.learning_rate cannot be searched: it is locked"):
+            held(settings)
+    other = resolve_settings(environment={}, flags={"search.method": "random"}, spaces=["momentum=0..0.9"])
+    assert other.settings.run.models == 3, "a locked number of models is not the search's to change"
+    site_settings('[site]\nlocked = ["search"]\n')
+    assert "search.method is locked" in refusal(**searching)
+    with pytest.raises(SettingsError, match=r"learning_rate cannot be searched: searches are locked"):
+        hold(settings)
 
 
 def test_arguments_of_custom_code_can_be_locked(site_settings: Write) -> None:

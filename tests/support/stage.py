@@ -38,6 +38,7 @@ from forge_tui.runner.machine import MachineSample
 from forge_tui.runner.other_runs import OtherLiveRuns
 from forge_tui.runner.prepare import allowed_workers, on_devices
 from forge_tui.runner.scheduler import Scheduler
+from forge_tui.runner.search.sampler import Sampler
 from forge_tui.runner.work import Devices, Means, Room, Work
 from forge_tui.runs import commands, run_models
 from forge_tui.runs.claims import Claims
@@ -126,14 +127,15 @@ class Actor:
         ]  # fmt: skip
         return [*self.enters(M.INITIALIZING), *started, *self.enters(M.TRAINING)]
 
-    def trains(self) -> list[Callable[[], None]]:
-        """One epoch of 20 steps."""
+    def trains(self, loss: float | None = None) -> list[Callable[[], None]]:
+        """One epoch of 20 steps, with this loss or 1 / epoch."""
         self.epoch += 1
+        loss = 1 / self.epoch if loss is None else loss
         return [
             self.tells(
                 happened.EpochFinished(
                     epoch=self.epoch, epochs=self._stage.epochs, step=20 * self.epoch, best_loss=1 / self.epoch,
-                    metrics={"loss": 1 / self.epoch, "steps_per_second": 40.0}, seconds=0.5, **about,
+                    metrics={"loss": loss, "steps_per_second": 40.0}, seconds=0.5, **about,
                 )
             )
             for about in self._abouts()
@@ -246,11 +248,12 @@ class Stage:
         rules: dict[str, Any] | None = None,
         devices: Sequence[str] = (),
         device_bytes: Callable[[Hashable], int | None] = lambda kind: None,
+        sampler: Sampler | None = None,
         **settings: dict[str, Any],
     ) -> None:
         """`resources`: the machine; `placing`: as in `FakeEngine`; `state`: the user's state directory, which runs may
         share; `rules`: `[resources]`, dedicated by default; `devices`: the run's GPUs, by UUID; `device_bytes`: what
-        each kind of worker is estimated to take there.
+        each kind of worker is estimated to take there; `sampler`: that of a search.
         """
         self.directory = RunDirectory(base / "run")
         self.directory.create()
@@ -295,12 +298,13 @@ class Stage:
         self.selector = _Turns()
         self.publisher = _StagePublisher()
         self.base_job = replace(_job(self), device="cuda" if devices else "cpu")
-        if self.settings.sweep:
+        if self.settings.sweep or sampler is not None:
             self.base_job = replace(self.base_job, settings=to_plain(self.settings))
         self.scheduler = Scheduler(
             Work(directory=self.directory, settings=self.settings, base_job=self.base_job, journal=self.journal),
             Means(
-                engine=self.engine, publisher=self.publisher, selector=self.selector, monotonic=lambda: self.now
+                engine=self.engine, publisher=self.publisher, selector=self.selector, monotonic=lambda: self.now,
+                sampler=sampler,
             ),
             Room(
                 governor=self.governor, machine=self.machine, other_runs=other_runs,

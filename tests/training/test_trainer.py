@@ -217,6 +217,21 @@ def test_equal_jobs_give_equal_bytes_and_seeds_differ(make_job: Any, train: Any)
     assert len(header.get("__metadata__", {})) <= 1
 
 
+def test_a_finished_model_with_other_values_is_trained_again(make_job: Any, train: Any) -> None:
+    """A search whose runner died before it recorded a proposal may propose other values for the same model."""
+    rate = {"learning_rate": 0.003}
+    train(make_job("a"))
+    wanted = make_job("b", rate)
+    train(wanted)
+    again = make_job("a", rate, attempt=2, inherited_step=0)
+    train(again)
+    first, second = (json.loads(stem(job).with_suffix(".json").read_text("utf-8")) for job in (wanted, again))
+    assert (second["sha256"], second["config"]["learning_rate"]) == (first["sha256"], 0.003)
+    before = stem(again).with_suffix(".json").stat().st_mtime_ns
+    train(make_job("a", rate, attempt=3))
+    assert stem(again).with_suffix(".json").stat().st_mtime_ns == before, "one with the same values is only reported"
+
+
 def early(training: TrainingConfig, dataset: Any, seed: int, own: Any) -> Network:
     """A network as early versions made it."""
     random_state.seed_everything(seed)

@@ -10,7 +10,7 @@ from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.reports.page.tables import Section, data_table, facts, folded, section
 from forge_tui.reports.run_settings import read_run_settings
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.settings.schema import Settings, to_plain
+from forge_tui.settings.schema import Settings, by_full_name, to_plain
 from forge_tui.text.config_tables import value_text
 from forge_tui.text.markup import Markup, element
 
@@ -22,7 +22,7 @@ def settings_section(directory: RunDirectory, snapshot: Snapshot, model: str | N
     if settings is None:
         parts.append(element("p", f"The settings cannot be read: {problem}"))
     else:
-        usual = _flat(to_plain(Settings()))
+        usual = by_full_name(to_plain(Settings()))
         chosen = {key: value for key, value in settings.items() if usual.get(key) != value}
         rest = {key: value for key, value in settings.items() if key not in chosen}
         if chosen:
@@ -33,10 +33,6 @@ def settings_section(directory: RunDirectory, snapshot: Snapshot, model: str | N
     parts.append(element("h3", "Versions, data and code"))
     parts.append(facts(_versions(directory, snapshot, model)))
     return section("settings", "Settings and versions", *parts)
-
-
-def _flat(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return {f"{table}.{key}": value for table, values in plain.items() for key, value in values.items()}
 
 
 def _table(caption: str, values: Mapping[str, Any]) -> Markup:

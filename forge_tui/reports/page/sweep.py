@@ -1,17 +1,17 @@
-"""The configs of a sweep on a page: their ranking, what matters among the swept settings, parallel coordinates."""
+"""The configs of a sweep or a search on a page: their ranking, which settings matter, parallel coordinates."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from forge_tui.analysis.configs import ConfigResult, ConfigResults
-from forge_tui.analysis.importance import importances
+from forge_tui.analysis.configs import ConfigResults
+from forge_tui.analysis.spread import Spread
 from forge_tui.protocol.metrics import SHARE
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.reports.curve_sets import choice_words, spread_choice
 from forge_tui.reports.page.tables import Cell, Section, data_table, number_cell, paragraphs, section
-from forge_tui.text.config_tables import combination_text, ranked_by, value_text
+from forge_tui.text.config_tables import combination_text, config_importances, models_text, ranked_by, value_text
 from forge_tui.text.figures import UNKNOWN, spread_text
 from forge_tui.text.markup import Markup, data_script, element
 
@@ -23,9 +23,9 @@ _LOG_FROM = 10.0
 
 
 def sweep_section(results: ConfigResults) -> Section:
-    """The section of a run with a sweep."""
+    """The section of a run with a sweep or a search."""
     return section(
-        "sweep", "Sweep", element("h3", "Ranking of the configs"), _ranking(results),
+        "sweep", "Search" if results.by_value else "Sweep", element("h3", "Ranking of the configs"), _ranking(results),
         element("h3", "Importance of the settings"), *_importance(results),
         element("h3", "All configs at once"), *_parallel(results),
     )  # fmt: skip
@@ -37,6 +37,7 @@ def _ranking(results: ConfigResults) -> Markup:
     keys = list(every[0].combination)
     recorded = dict.fromkeys(name for one in every for name in one.finals.metrics)
     metrics = [metric for metric in results.table.ordered(recorded) if metric.default]
+    best = [f"Best {results.metric.title}"] if results.by_value and results.metric is not None else []
     rows: list[list[Cell | str]] = []
     for one in chosen:
         finals = one.finals.metrics
@@ -44,14 +45,12 @@ def _ranking(results: ConfigResults) -> Markup:
             [
                 number_cell(UNKNOWN if one.rank is None else str(one.rank), one.rank),
                 *(_value(one.combination.get(key)) for key in keys),
-                Cell(_done(one)),
-                *(
-                    number_cell(spread_text(found := finals.get(metric.name)), None if found is None else found.mean)
-                    for metric in metrics
-                ),
+                Cell(models_text(one)),
+                *(_spread_cell(one.value) for _ in best),
+                *(_spread_cell(finals.get(metric.name)) for metric in metrics),
             ]
         )
-    head = ["Rank", *keys, "Models", *(metric.title for metric in metrics)]
+    head = ["Rank", *keys, "Models", *best, *(metric.title for metric in metrics)]
     text = ranked_by(results)
     notes = [f"{text[:1].upper()}{text[1:]}."]
     if len(chosen) < len(every):
@@ -63,9 +62,8 @@ def _value(value: Any) -> Cell:
     return Cell(value_text(value), float(value) if _is_number(value) else None, _is_number(value))
 
 
-def _done(one: ConfigResult) -> str:
-    done = sum(model.phase is TrainingPhase.COMPLETED for model in one.models)
-    return f"{done}/{len(one.models)} done" + (", so far" if one.finals.so_far else "")
+def _spread_cell(found: Spread | None) -> Cell:
+    return number_cell(spread_text(found), None if found is None else found.mean)
 
 
 def _importance(results: ConfigResults) -> list[Markup]:
@@ -74,7 +72,7 @@ def _importance(results: ConfigResults) -> list[Markup]:
         return [element("p", "No config has a value yet.")]
     every = [model for one in results.results for model in one.models]
     completed = [model for model in every if model.phase is TrainingPhase.COMPLETED]
-    found = importances(completed, metric)
+    found = config_importances(results)
     if not found:
         return [element("p", "No model is completed.")]
     rows: list[list[Cell | str]] = []

@@ -9,6 +9,8 @@ from forge_tui.safe_io.printing import shell_word
 from forge_tui.settings.command import COMMAND
 from forge_tui.settings.keys import FREE_TABLES, Key, toml_value
 from forge_tui.settings.problems import shown
+from forge_tui.settings.space import SPACE
+from forge_tui.settings.space import TABLE as SEARCH
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import values_text
 from forge_tui.tui.form.fields import run_keys, same
@@ -22,14 +24,16 @@ def command(form: Form) -> str:
 
     Settings that the user's file or the environment changes are written too if the form has another value.
     """
-    given = [key for key in run_keys() if key.key not in form.sweep() and key.key != COMMAND]
-    words = [word for key in given for word in _words(form, key)]
     plain = form.plain()
-    for name, values in plain[SWEEP].items():
-        words += ["--sweep", f"{name}={values_text(values)}"]
+    varied = {**plain[SWEEP], **plain[SEARCH].get(SPACE, {})}
+    given = [key for key in run_keys() if key.key not in varied and key.key != COMMAND]
+    words = [word for key in given for word in _words(form, key)]
+    for name, values in varied.items():
+        text = values if isinstance(values, str) else values_text(values)
+        words += ["--space" if form.searches else "--sweep", f"{name}={text}"]
     for table in FREE_TABLES:
         for name, value in plain[table].items():
-            if f"{table}.{name}" not in plain[SWEEP]:
+            if f"{table}.{name}" not in varied:
                 words += ["--set", f"{table}.{name}={_free(value)}"]
     own = form.values[COMMAND]
     return " ".join(shell_word(word) for word in (*PROGRAM, *words, *(("--", *own) if own else ())))

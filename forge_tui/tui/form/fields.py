@@ -50,6 +50,7 @@ _TITLES = {
     TARGET: "Target column",
     "training.grokfast_enabled": "GrokFast",
     "engine.name": "Engine",
+    "search.method": "Search method",
     "run.json": "JSON lines",
     "run.max_seconds": "Time limit (s)",
     "run.max_retries": "Retries",

@@ -19,9 +19,21 @@ from forge_tui.settings.devices import CPUS_PER_MODEL, DEVICE, DEVICES_PER_MODEL
 from forge_tui.settings.files import FileValue
 from forge_tui.settings.keys import FREE_TABLES, Key, free_key
 from forge_tui.settings.problems import shown
-from forge_tui.settings.schema import Settings, fields_of, from_plain, key_named, keys_by_name, tables, to_plain
+from forge_tui.settings.schema import (
+    Settings,
+    by_full_name,
+    fields_of,
+    from_plain,
+    key_named,
+    keys_by_name,
+    tables,
+    to_plain,
+)
+from forge_tui.settings.search import METHOD, NONE, TRIALS, too_many_trials
 from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.settings.site import Site
+from forge_tui.settings.space import SPACE, SpaceKey, is_range, space_key
+from forge_tui.settings.space import TABLE as SEARCH
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key, too_many, values_text
 from forge_tui.tables.endings import TABLES, is_table
@@ -64,8 +76,9 @@ class Changed:
 class Form:
     """All settings of a run while they are edited. An invalid value is kept as typed.
 
-    A sweep (`settings.sweep`) has its lists beside the settings, as `sweep.training.learning_rate`; setting a single
-    value removes it. `base` has the values of a command line without flags: defaults, the user's file, the
+    A sweep or a search (`settings.sweep`, `settings.search`) has its lists and ranges beside the settings, as
+    `sweep.training.learning_rate`; setting a single value removes it, and `search.method` decides between the two.
+    `base` has the values of a command line without flags: defaults, the user's file, the
     environment. `kind` is what is trained: settings that play no part for it are hidden, and are left out of a run;
     they are kept for another kind. `parameters` are those of the training function, with their defaults as they are
     written there (None: it has none); their values are settings as `model.lr`. `dataset` is the checked dataset; None
@@ -91,9 +104,9 @@ class Form:
         """The form with every locked setting as the site has it."""
         names = [key.key for key in fields_of() if self.holds(key.key)]
         names += [name for name in self.site.values if self.holds(name) and name not in names]
-        values = {name: self.site.value_of(name) for name in names}
+        values = {_slot_of(name): self.site.value_of(name) for name in names}
         sources: dict[str, Source | Changed] = {
-            name: Source(Layer.SITE, lock.file, lock.line)
+            _slot_of(name): Source(Layer.SITE, lock.file, lock.line)
             for name in names
             if (lock := self.site.lock_of(name)) is not None
         }
@@ -139,12 +152,21 @@ class Form:
         return self.with_values({name: value}, {name: Changed()})
 
     def swept(self, name: str) -> Any:
-        """The list of values of a swept setting, or the typed text; None for a setting with one value."""
+        """The list of values of a swept or searched setting, or the typed text; None for one with a single value."""
         return self.values.get(f"{SWEEP}.{name}")
 
     def sweep(self) -> dict[str, Sequence[Any]]:
         """The swept settings with their values; without typed ones that are invalid."""
         return {name: values for name, values in self.plain()[SWEEP].items() if values and not isinstance(values, str)}
+
+    @property
+    def searches(self) -> bool:
+        """Whether settings with several values are searched, not swept."""
+        return bool(self.values.get(METHOD, NONE) != NONE)
+
+    def space(self) -> dict[str, Any]:
+        """The searched settings with their ranges and lists."""
+        return dict(self.plain()[SEARCH][SPACE])
 
     def typed_values(self, name: str) -> str:
         """The values of a setting, several or one, as text for `edit_values`."""
@@ -154,18 +176,23 @@ class Form:
         return values if isinstance(values, str) else values_text(values)
 
     def edit_values(self, name: str, text: str) -> Form:
-        """The form with several typed values of a setting; a single one is set as in `edit`, and removes the sweep.
+        """The form with several typed values of a setting, or a range; a single one is set as in `edit`.
 
-        Raises `SettingsError` for a setting that cannot be swept.
+        Raises `SettingsError` for a setting that cannot be swept or searched.
         """
-        key = sweep_key(name, keys_by_name())
         stripped = text.strip().removesuffix(",")
         if not stripped:
             return self.edit(name, "")
-        values = key.parse(stripped)
+        key = self._varied_key(name)
+        # A range stays one without a search too: the error then says what is missing.
+        values = stripped if is_range(stripped) or stripped.endswith("..") else key.parse(stripped)
         if isinstance(values, list) and len(values) == 1:
             return self.put(name, values[0])
-        return self.with_values({key.key: values}, {key.key: Changed()})
+        slot = f"{SWEEP}.{name}"
+        return self.with_values({slot: values}, {slot: Changed()})
+
+    def _varied_key(self, name: str) -> SweepKey | SpaceKey:
+        return (space_key if self.searches else sweep_key)(name, keys_by_name())
 
     def reset(self, name: str) -> Form:
         """The form with the setting's default; without an argument of custom code."""
@@ -231,10 +258,10 @@ class Form:
 
     def overlay(self, values: Iterable[FileValue], source: Source) -> Form:
         """The form with the values of a preset or a settings file; other values stay."""
-        found = list(values)
+        found = {_slot(one.key): one for one in values}
         return self.with_values(
-            {one.key.key: one.value for one in found},
-            {one.key.key: replace(source, line=one.line) for one in found},
+            {name: one.value for name, one in found.items()},
+            {name: replace(source, line=one.line) for name, one in found.items()},
         )
 
     def arguments(self) -> Mapping[str, str | None]:
@@ -274,6 +301,7 @@ class Form:
             for key in section.keys:
                 problem = missing(self.kind, key.key, self.all_values(key.key)) or self._own_problem(key)
                 problem = problem or self._data_problem(key.key) or self._sweep_problem(key) or devices.get(key.key)
+                problem = problem or self._search_problem(key.key)
                 if problem is not None:
                     problems[key.key] = problem
         return problems
@@ -296,11 +324,12 @@ class Form:
     def plain(self) -> dict[str, dict[str, Any]]:
         """The values as nested dicts, as `settings.schema.to_plain` gives them; hidden settings have their defaults."""
         nested: dict[str, dict[str, Any]] = {table: {} for table in (*tables(), *FREE_TABLES, SWEEP)}
+        varied = nested[SEARCH].setdefault(SPACE, {}) if self.searches else nested[SWEEP]
         defaults = keys_by_name()
         for name, value in self.values.items():
             table, _, key = name.partition(".")
             if not self.hides(name):
-                nested[table][key] = value
+                (varied if table == SWEEP else nested[table])[key] = value
             elif table != SWEEP:
                 nested[table][key] = defaults[name].default
         return nested
@@ -331,13 +360,13 @@ class Form:
     def set_here(self) -> dict[str, Any]:
         """The valid values that were set in the form, for filling the next one.
 
-        Without sweeps: the next run must not train many times as many models unasked.
+        Without sweeps and searches: the next run must not train many times as many models unasked.
         """
         return {
             name: self.values[name]
             for name, source in self.sources.items()
             if isinstance(source, Changed)
-            and not name.startswith(f"{SWEEP}.")
+            and not name.startswith((f"{SWEEP}.", f"{SEARCH}."))
             and not self.hides(name)
             and form_key(name).problem(self.values[name]) is None
         }
@@ -373,18 +402,45 @@ class Form:
         return why_unused(name, self.all_values)
 
     def all_values(self, name: str) -> Sequence[Any]:
-        """The values of a setting: one, or all of its sweep."""
+        """The values of a setting: one, all of its sweep, or the ends of its range."""
         swept = self.swept(name)
+        if isinstance(swept, str) and self.searches and (key := key_named(name)) is not None:
+            space = SpaceKey(key)
+            return space.dimension(swept).ends if space.problem(swept) is None else [self.values.get(name)]
         return swept if swept and not isinstance(swept, str) else [self.values.get(name)]
 
     def _sweep_problem(self, key: Key) -> str | None:
         values = self.swept(key.key)
         if values is not None:
-            return SweepKey(key).problem(values)
-        seeds = self.values[MODELS]
+            if not self.searches and isinstance(values, str) and is_range(values):
+                return "a range is searched: set the search method below to random or tpe, or list values"
+            try:
+                return self._varied_key(key.key).problem(values)
+            except SettingsError as error:
+                return str(error)
+        seeds, trials = self.values[MODELS], self.values.get(TRIALS)
         if key.key != MODELS or not isinstance(seeds, int):
             return None
+        if self.searches:
+            return too_many_trials(trials, seeds) if isinstance(trials, int) else None
         return too_many(self.sweep(), seeds)
+
+    def _search_problem(self, name: str) -> str | None:
+        """What is wrong with the search as a whole."""
+        if not self.searches or name not in (METHOD, TRIALS):
+            return None
+        space = self.space()
+        if name == METHOD:
+            return None if space else "nothing to search: V on a setting gives it a range (1e-5..1e-1:log) or values"
+        keys, trials, size = keys_by_name(), self.values[TRIALS], 1.0
+        for searched, value in space.items():
+            try:
+                size *= space_key(searched, keys).dimension(value).size
+            except SettingsError:
+                return None  # an error of that setting
+        if space and isinstance(trials, int) and trials > size:
+            return f"the space has {size:,.0f} different configs, and none is trained twice"
+        return None
 
     def _data_problem(self, name: str) -> str | None:
         found = self.dataset_found
@@ -420,13 +476,34 @@ class Form:
             refused=(*self.refused, *refused),
         )
         given = {name.removeprefix(f"{SWEEP}.") for name in values}
-        return found.train(kind_after(self.kind, given, found.all_values))
+        return found.train(kind_after(self.kind, given, found.all_values))._with_own_models()
+
+    def _with_own_models(self) -> Form:
+        """The form with one model per trial of a search, unless somebody has set their number."""
+        if not self.is_default(MODELS):
+            return self
+        usual = keys_by_name()[MODELS].default
+        if self.searches:
+            return replace(self, values={**self.values, MODELS: 1})
+        is_of_a_search = self.values.get(MODELS) == 1 and self.kind is not Kind.COMMAND
+        return replace(self, values={**self.values, MODELS: usual}) if is_of_a_search else self
 
 
 def form_key(name: str) -> Key | SweepKey:
     """The key of a name in `Form.values`. Raises `SettingsError` if there is no such name."""
     table, _, swept = name.partition(".")
     return sweep_key(swept, keys_by_name()) if table == SWEEP else key_of(name)
+
+
+def _slot(key: Key | SweepKey | SpaceKey) -> str:
+    """The name of a key in `Form.values`."""
+    return _slot_of(key.key)
+
+
+def _slot_of(name: str) -> str:
+    """The name in `Form.values` of a full name: ranges and lists of a search are where those of a sweep are."""
+    space = f"{SEARCH}.{SPACE}."
+    return f"{SWEEP}.{name.removeprefix(space)}" if name.startswith(space) else name
 
 
 def key_of(name: str) -> Key:
@@ -440,9 +517,12 @@ def key_of(name: str) -> Key:
 def form_of(settings: Settings, sources: Mapping[str, Source | Changed], base: Settings | None = None) -> Form:
     """The form that shows `settings`."""
     values = flat(settings)
+    sources = {_slot_of(name): source for name, source in sources.items()}
     return Form({}, {}, MappingProxyType(flat(base or Settings()))).with_values(values, sources)
 
 
 def flat(settings: Settings) -> dict[str, Any]:
     """The values of settings by full name."""
-    return {f"{table}.{name}": value for table, values in to_plain(settings).items() for name, value in values.items()}
+    plain = to_plain(settings)
+    plain[SWEEP] |= plain[SEARCH].pop(SPACE)
+    return by_full_name(plain)

@@ -12,6 +12,7 @@ from forge_tui.settings.command import COMMAND, command_line
 from forge_tui.settings.devices import DEVICE
 from forge_tui.settings.keys import Key
 from forge_tui.settings.problems import shown
+from forge_tui.settings.search import TRIALS
 from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import combination_count
@@ -93,7 +94,7 @@ def verdict(form: Form, limit: WorkerLimit | None, resources: SystemResources | 
             said.add(warning)
     models = form.values[MODELS]
     if isinstance(models, int):
-        models *= combination_count(form.sweep())
+        models *= _config_count(form)
     if not fewer and form.values[MODE] == "parallel" and isinstance(models, int) and models < limit.workers:
         details.append(Detail(f"there are only {models} models, so at most {models} workers have work", Tone.QUIET))
     return details
@@ -107,12 +108,18 @@ def _devices(form: Form, resources: SystemResources) -> list[Detail]:
 
 
 def _configs(form: Form) -> list[Detail]:
-    """The number of models of a sweep."""
-    sweep, seeds = form.sweep(), form.values[MODELS]
-    if not sweep or not isinstance(seeds, int):
+    """The number of models of a sweep or a search."""
+    seeds, configs = form.values[MODELS], _config_count(form)
+    if not (form.sweep() or form.searches) or not isinstance(seeds, int):
         return []
-    configs = combination_count(sweep)
-    return [Detail(f"{configs:,} configs (swept) × {seeds:,} seeds: {configs * seeds:,} models", Tone.QUIET)]
+    what = "trials (searched)" if form.searches else "configs (swept)"
+    each = f"{seeds:,} seed{'' if seeds == 1 else 's'}"
+    return [Detail(f"{configs:,} {what} × {each}: {configs * seeds:,} models", Tone.QUIET)]
+
+
+def _config_count(form: Form) -> int:
+    trials = form.values.get(TRIALS)
+    return trials if form.searches and isinstance(trials, int) else combination_count(form.sweep())
 
 
 def about_table(table: TableLook | ForgeError) -> Detail:
@@ -243,6 +250,8 @@ def _note(form: Form, name: str, read_only: bool, workers_can_change: bool) -> s
 
 def _sweep_note(form: Form, name: str) -> str:
     values = form.swept(name)
+    if form.searches and values is not None:
+        return "searched" if isinstance(values, str) else f"searched: {len(values)} values"
     return f"swept: {len(values)} values" if isinstance(values, list | tuple) else ""
 
 

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from forge_tui.tui.form.form_values import Form
     from forge_tui.tui.form.table_looks import TableLooks
 
+_SEVERAL = {
+    False: "values separated by commas, a model for each · ",
+    True: "a range such as 1e-5..1e-1:log, or values with commas · ",
+}
+"""What to type for several values: of a sweep, and of a search."""
+
 
 class FormPanel(Vertical):
     """Shows and edits a draft, or shows a live run's settings read-only.
@@ -160,7 +166,7 @@ class FormPanel(Vertical):
         words, facts = about(form, key, self.read_only)
         if self.pane.is_open:
             step = "←→ change · " if self.pane.editor.stepping else ""
-            several = "values separated by commas, a model for each · " if self._several else ""
+            several = _SEVERAL[form.searches] if self._several else ""
             words = f"{step}{several}Enter keeps · Esc puts back · {words}"
         self.query_one("#form-help", Line).show(" " + cells.clean(words, self.glyphs.ascii))
         self.query_one("#form-facts", Line).show(" " + cells.clean(facts, self.glyphs.ascii))
@@ -297,17 +303,15 @@ class FormPanel(Vertical):
             self._draw_help()
 
     def open_values(self) -> None:
-        """Edit the selected setting's values: a sweep, with a model for each."""
+        """Edit the selected setting's values: a sweep, with a model for each; with a search also a range."""
         form, key = self.editable(), self.selected_key()
         if form is None or key is None or self.pane.is_open:
             return
         from forge_tui.errors import SettingsError
-        from forge_tui.settings.schema import keys_by_name
         from forge_tui.settings.sweep import TABLE as SWEEP
-        from forge_tui.settings.sweep import sweep_key
 
         try:
-            sweep_key(key.key, keys_by_name())
+            form.edit_values(key.key, form.typed_values(key.key))
         except SettingsError as error:
             self._forge.tell(str(error), "warning")
             return
@@ -318,7 +322,13 @@ class FormPanel(Vertical):
         self._draw_help()
 
     def _edited(self, form: Form, name: str, text: str) -> Form:
-        return form.edit_values(name, text) if self._several else form.edit(name, text)
+        if not self._several:
+            return form.edit(name, text)
+        # While several are typed the text is one value for a moment, which must not stay.
+        before = self._before
+        if before is not None and name in before.values:
+            form = form.with_values({name: before.values[name]}, {name: before.sources[name]})
+        return form.edit_values(name, text)
 
     def _train(self, kind: str | None) -> None:
         """Set what is trained; None keeps it."""
@@ -350,7 +360,8 @@ class FormPanel(Vertical):
         if self._is_locked(form, key.key):
             return
         if form.swept(key.key) is not None:
-            self._forge.tell("it is swept: Enter edits its values, u restores the default")
+            verb = "searched" if form.searches else "swept"
+            self._forge.tell(f"it is {verb}: Enter edits its values, u restores the default")
             return
         stepped = form.step(key.key, by)
         self.change(stepped)

@@ -24,6 +24,7 @@ class FormSource:
     flags: Mapping[str, Any] = field(default_factory=dict)
     assignments: tuple[str, ...] = ()
     sweeps: tuple[str, ...] = ()
+    spaces: tuple[str, ...] = ()
 
     @property
     def gives_something(self) -> bool:
@@ -89,6 +90,7 @@ def fill_form(source: FormSource, last: Mapping[str, Any]) -> Filled:
             flags=source.flags,
             assignments=source.assignments,
             sweeps=source.sweeps,
+            spaces=source.spaces,
         )
     except SettingsError as error:
         return Filled(_without_what_users_give(), str(error))

@@ -78,6 +78,7 @@ RULES = (
     Rule(("training.divergence_factor",), _only("training.on_divergence", "fail"), "on divergence: fail"),
     Rule(("training.momentum",), _without("training.optimizer", "sgd"), "for sgd only"),
     Rule(("training.betas",), _only("training.optimizer", "sgd"), "not for sgd"),
+    Rule(("search.trials",), _only("search.method", "none"), "no search"),
     Rule(("run.halving_first",), _only("run.halving", None), "halving is off"),
     Rule(("run.python_path",), _no_custom_code, "for custom code"),
     Rule(("data.samples", "data.features", "data.classes"), _no_dataset(_is_synthetic), "for synthetic data"),

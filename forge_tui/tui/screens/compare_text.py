@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from forge_tui.analysis.configs import ConfigResults
 from forge_tui.reports.comparison import Comparison, equal_line, figure_rows, setting_rows
-from forge_tui.text.config_tables import ranked_by, result_rows
+from forge_tui.text.config_tables import importance_line, ranked_by, result_rows
 from forge_tui.text.figures import short_path
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.cells import Piece
@@ -40,6 +40,7 @@ def comparison_document(comparison: Comparison, width: int, glyphs: Glyphs) -> l
             lines += [
                 *_configs(run.configs, width, glyphs),
                 Paragraph(((_clean(ranked_by(run.configs), glyphs), "quiet"),)),
+                *(Paragraph(((_clean(line, glyphs), "quiet"),)) for line in [importance_line(run.configs)] if line),
             ]
     if counted:
         over = f"mean {_plus_minus(glyphs)} standard deviation over {' and '.join(counted)} models"

@@ -104,3 +104,14 @@ def test_a_default_is_said_where_the_environment_has_another_value(monkeypatch: 
     assert command(form) == "forge-tui --no-ui --epochs 5"
     assert command(form.put("training.epochs", 100)) == "forge-tui --no-ui --epochs 100"
     assert settings_of(command(form.put("training.epochs", 100))).training.epochs == 100
+
+
+def test_the_command_of_a_search_gives_the_same_search() -> None:
+    spaces = ("learning_rate=1e-4..1e-1:log", "batch_size=8,16", "model.width=4..64:int")
+    flags = {"search.method": "tpe", "search.trials": "7", "training.model_type": "net.py"}
+    form = fill_form(FormSource(flags=flags, spaces=spaces), {}).form
+    line = command(form)
+    assert "--space training.learning_rate=1e-4..1e-1:log" in line
+    found = settings_of(line)
+    assert found.search == form.settings().search
+    assert (found.search.trials, found.run.models) == (7, 1)

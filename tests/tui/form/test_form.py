@@ -112,6 +112,47 @@ def test_what_is_wrong_with_a_typed_sweep_is_said(form: Form, name: str, text: s
         wrong.settings()
 
 
+def test_with_a_search_several_values_and_ranges_are_its_space(tmp_path: Path, form: Form) -> None:
+    rate, size = "training.learning_rate", "training.batch_size"
+    searched = form.edit_values(size, "8,16").edit("search.method", "random").edit_values(rate, "1e-4..1e-1 :log")
+    assert searched.values["run.models"] == 1
+    assert searched.errors() == {}
+    settings = searched.settings()
+    assert (settings.search.space, settings.sweep) == ({size: (8, 16), rate: "1e-4..1e-1 :log"}, {})
+    assert {key.key for key in searched.changed()} >= {rate, size, "search.method"}
+    assert searched.typed_values(rate) == "1e-4..1e-1 :log"
+    save_form(searched, tmp_path / "mine.toml")
+    for again in (run_form(tmp_path / "mine.toml", form), load_file(form, tmp_path / "mine.toml")):
+        assert again.settings().search == settings.search
+        assert again.swept(rate) == "1e-4..1e-1 :log"
+    given = FormSource(flags={"search.method": "random"}, spaces=("learning_rate=0.1..1", "batch_size=8,16"))
+    assert fill_form(given, {}).form.settings().search.space == {rate: "0.1..1", size: (8, 16)}
+
+    swept = searched.edit("search.method", "none").edit_values(rate, "0.1,0.2")
+    assert swept.settings().sweep == {size: (8, 16), rate: (0.1, 0.2)}
+    assert swept.values["run.models"] == 3
+    assert searched.edit(rate, "0.5").space() == {size: [8, 16]}
+    assert fill_form(FormSource(), searched.set_here()).form.plain() == form.plain(), "the next run searches nothing"
+
+
+def test_what_is_wrong_with_a_search_is_said_beside_its_settings(form: Form) -> None:
+    rate, size, trials = "training.learning_rate", "training.batch_size", "search.trials"
+    ranged = form.edit_values(rate, "1e-4..1e-1:log")
+    assert ranged.errors() == {
+        rate: "a range is searched: set the search method below to random or tpe, or list values"
+    }
+    searching = form.edit("search.method", "tpe")
+    assert searching.errors().keys() == {"search.method"}
+    assert searching.errors()["search.method"].startswith("nothing to search: V on a setting")
+    assert searching.edit_values(rate, "1..0.1").errors()[rate].startswith("the lower end comes first")
+    few = searching.edit_values(size, "8,16")
+    assert few.errors() == {trials: "the space has 2 different configs, and none is trained twice"}
+    many = searching.edit_values(rate, "0.1..1").edit("run.models", "9000")
+    assert "360,000; at most 100,000" in many.errors()["run.models"]
+    with pytest.raises(SettingsError, match=r"data\.samples cannot be searched"):
+        searching.edit_values("data.samples", "10,20")
+
+
 def test_too_many_models_of_a_sweep_are_said_beside_their_number(form: Form) -> None:
     form = form.edit("run.models", "60000").edit_values("training.batch_size", "8,16")
 

@@ -35,6 +35,8 @@ CASES: tuple[tuple[dict[str, Any], str, str | None], ...] = (
     ({"training.optimizer": ["adam", "sgd"]}, "training.momentum", None),
     ({"training.optimizer": "sgd"}, "training.betas", "not for sgd"),
     ({"training.optimizer": ["adam", "sgd"]}, "training.betas", None),
+    ({}, "search.trials", "no search"),
+    ({"search.method": "tpe"}, "search.trials", None),
     ({}, "run.halving_first", "halving is off"),
     ({"run.halving": 3}, "run.halving_first", None),
     ({}, "run.python_path", "for custom code"),

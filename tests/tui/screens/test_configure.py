@@ -175,6 +175,31 @@ async def test_several_values_are_typed_as_a_sweep(state: Path) -> None:
         assert hand.form.settings().sweep == {rate: (0.001, 0.01, 0.1)}
 
 
+async def test_a_range_is_typed_for_a_search(state: Path) -> None:
+    rate, method = "training.learning_rate", "search.method"
+    async with configure(state) as hand:
+        await hand.select(rate)
+        await hand.press("V", *["backspace"] * 5)
+        await hand.type("1e-4..1e-1:log")
+        await hand.press("enter")
+        without = hand.details(rate)
+        await hand.select(method)
+        await hand.press("right")  # random
+        await hand.select(rate)
+        await hand.press("enter")  # opens its range again
+        words = hand.panel.query_one("#form-help").text
+        await hand.press("escape", "right")
+        item, models, told = hand.item(rate), hand.details("run.models"), hand.status
+
+        assert without == ["a range is searched: set the search method below to random or tpe, or list values"]
+        assert "a range such as 1e-5..1e-1:log" in words
+        assert (item.value, item.note, item.changed) == ("1e-4..1e-1:log", "searched", True)
+        assert models == ["40 trials (searched) × 1 seed: 40 models"]
+        assert told == "it is searched: Enter edits its values, u restores the default"
+        assert hand.form.values[rate] == 0.001, "what was there before the range stays beneath it"
+        assert hand.form.settings().search.space == {rate: "1e-4..1e-1:log"}
+
+
 async def test_what_cannot_be_swept_says_so(state: Path) -> None:
     async with configure(state) as hand:
         await hand.select("training.epochs")

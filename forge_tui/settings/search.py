@@ -1,0 +1,88 @@
+"""`[search]`: a sampler proposes `search.trials` configs, one after another, from `search.space` (`settings.space`).
+
+`run.models` seeds are trained of each.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from forge_tui.errors import SettingsError, UsageError
+from forge_tui.settings.space import dimensions
+from forge_tui.settings.sweep import MOST_MODELS
+
+if TYPE_CHECKING:
+    from forge_tui.settings.schema import Settings
+
+NONE, RANDOM, TPE = "none", "random", "tpe"
+METHOD, TRIALS = "search.method", "search.trials"
+OLDEST_OPTUNA = 5
+"""The first major version that is tested."""
+INSTALL = "pip install 'forge-tui[search]' installs it"
+
+
+def config_count(settings: Settings) -> float:
+    """How many different configs the space has."""
+    return math.prod(dimension.size for dimension in dimensions(settings).values())
+
+
+def too_many_trials(trials: int, seeds: int) -> str | None:
+    """What is wrong with the number of models, or None; `seeds` per trial."""
+    total = trials * seeds
+    if total <= MOST_MODELS:
+        return None
+    return f"{TRIALS}: {trials:,} trials × {seeds:,} models of each (run.models) are {total:,}; at most {MOST_MODELS:,}"
+
+
+def search_problem(settings: Settings) -> str | None:
+    """Why `[search]` does not fit together, or with the rest of valid settings; None if it does."""
+    search = settings.search
+    if search.method == NONE:
+        if search.space:
+            listed = ", ".join(search.space)
+            return f"search.space has {listed}, and nothing searches it: add --search random or --search tpe"
+        if search.trials != type(search).trials:
+            return f"{TRIALS} = {search.trials}: there is no search; add --search random or tpe, or leave it out"
+        return None
+    if settings.sweep:
+        return (
+            f"a search tries values in place of a sweep of {', '.join(settings.sweep)}: give them to the search "
+            "(--space KEY=VALUE,VALUE), or leave out --search"
+        )
+    if not search.space:
+        return f"{METHOD} = {search.method}: there is nothing to search; give --space KEY=LOW..HIGH or KEY=A,B,C"
+    different = config_count(settings)
+    if search.trials > different:
+        return (
+            f"{TRIALS} = {search.trials}: the space has {different:,.0f} different configs, and none is trained twice; "
+            f"give --trials {different:.0f} or fewer, or train each with --sweep"
+        )
+    return None
+
+
+def require_search(settings: Settings) -> None:
+    """Raise `SettingsError` unless `[search]` fits, and `UsageError` if its sampler is not installed."""
+    problem = search_problem(settings)
+    if problem is not None:
+        raise SettingsError(problem)
+    require_sampler(settings)
+
+
+def require_sampler(settings: Settings) -> None:
+    """Raise `UsageError` if the sampler is not installed in a version that can be used. Does not import it."""
+    if settings.search.method != TPE:
+        return
+    if importlib.util.find_spec("optuna") is None:
+        raise UsageError(f"{METHOD} = {TPE}: Optuna is not installed here; {INSTALL}. --search {RANDOM} needs nothing")
+    try:
+        version = metadata.version("optuna")
+    except metadata.PackageNotFoundError:
+        raise UsageError(f"{METHOD} = {TPE}: the installed Optuna does not say its version; {INSTALL}") from None
+    major = version.partition(".")[0]
+    if major.isdecimal() and int(major) < OLDEST_OPTUNA:
+        raise UsageError(
+            f"{METHOD} = {TPE}: Optuna {version} is installed, and {OLDEST_OPTUNA}.0 or newer is needed; {INSTALL}"
+        )
