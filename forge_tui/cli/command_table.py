@@ -55,13 +55,15 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
         CommandWord("rm", "delete runs", "steer"),
     ),
     "Results": (
-        CommandWord("report", "report a run as text, JSON, CSV or TensorBoard files", "report"),
+        CommandWord("report", "report a run as text, JSON, CSV, a page or pictures", "report"),
+        CommandWord("export", "keep a run in TensorBoard, MLflow, W&B or CSV", "export"),
         CommandWord("best", "print the path of a run's best model", "best"),
         CommandWord("ensemble", "compare a run's models with their mean prediction", "ensemble"),
         CommandWord("predict", "predict for the rows of a table with a run's model", "predict"),
         CommandWord("sample", "generate text with a run's language model", "sample"),
     ),
     "Machine and settings": (
+        CommandWord("prometheus", "show runs to Prometheus: text, a file or a port", "prometheus"),
         CommandWord("doctor", "show this machine's resources and limits", "inform"),
         CommandWord("config", "show every setting, its value and its source", "inform"),
         CommandWord("completion", "print completion code for bash, zsh or fish", "completion"),

@@ -1,0 +1,151 @@
+"""What W&B's own reader of offline files finds."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from growing_runs import GrowingRun
+from run_directories import RunMaker
+from running import begin, forge, wait_until
+from told_story import Arrived, expected, exporting, tell
+
+from forge_tui.exporters import wandb_runs
+from forge_tui.exporters.names import name_for_wandb
+
+pytest.importorskip("wandb", reason="wandb is not installed")
+
+
+def records(directory: Path) -> list[Any]:
+    """The records of one offline run."""
+    from wandb.proto import wandb_internal_pb2
+    from wandb.sdk.internal.datastore import DataStore
+
+    (path,) = directory.glob("*.wandb")
+    store, found = DataStore(), []
+    store.open_for_scan(str(path))
+    while (data := store.scan_data()) is not None:
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        found.append(record)
+    store.close()
+    return found
+
+
+def offline(here: Path) -> dict[str, list[Any]]:
+    """The records of all offline runs, by the name of the run."""
+    found: dict[str, list[Any]] = {}
+    for directory in sorted((here / "growing-wandb" / "wandb").glob("offline-run-*")):
+        read = records(directory)
+        (name,) = {record.run.display_name for record in read if record.WhichOneof("record_type") == "run"}
+        assert name not in found
+        found[name] = read
+    return found
+
+
+def key_of(item: Any) -> str:
+    return item.key or "/".join(item.nested_key)
+
+
+def rows(read: list[Any]) -> list[dict[str, Any]]:
+    """The rows of history."""
+    return [
+        {key_of(item): json.loads(item.value_json) for item in record.history.item}
+        for record in read
+        if record.WhichOneof("record_type") == "history"
+    ]
+
+
+def arrived(here: Path) -> Arrived:
+    found: Arrived = {}
+    for name, read in offline(here).items():
+        for row in rows(read):
+            for key, value in row.items():
+                if key not in ("_step", "_runtime", "_timestamp"):
+                    found.setdefault(name, {}).setdefault(key, []).append((row["_step"], float(value)))
+    return found
+
+
+def test_its_reader_finds_the_run_that_was_told(maker: RunMaker, tmp_path: Path) -> None:
+    run = tell(maker, exporting("wandb", tmp_path))
+    found, wanted = arrived(tmp_path), expected(run, name_for_wandb)
+    for metrics in found.values():
+        metrics.pop("steps_per_second")
+    assert found == wanted
+    history = run.expected()["cognate_planner_2"]
+    assert [row["_timestamp"] for row in rows(offline(tmp_path)["cognate_planner_2"])] == [
+        epoch.time for epoch in history
+    ]
+
+
+def test_settings_summary_and_end(maker: RunMaker, tmp_path: Path) -> None:
+    tell(maker, exporting("wandb", tmp_path, "--project", "planners"))
+    read = offline(tmp_path)["cognate_planner_1"]
+    told = [record.run for record in read if record.WhichOneof("record_type") == "run"]
+    assert {(run.project, run.run_group) for run in told} == {("planners", "growing")}
+    assert list(told[-1].tags) == ["completed"]
+    config = {key_of(item): json.loads(item.value_json) for item in told[0].config.update}
+    assert {name: config[name] for name in ("seed", "learning_rate", "batch_size", "layers")} == {
+        "seed": 42, "learning_rate": 0.001, "batch_size": 32, "layers": "[64, 64]",
+    }  # fmt: skip
+    summary: dict[str, Any] = {}
+    for record in read:
+        if record.WhichOneof("record_type") == "summary":
+            summary |= {key_of(item): json.loads(item.value_json) for item in record.summary.update}
+    assert summary["phase"] == "completed"
+    assert summary["test/loss"] == 0.125
+
+
+def test_a_loss_that_is_not_a_number_arrives_as_one(maker: RunMaker, tmp_path: Path) -> None:
+    run = GrowingRun(maker, models=1)
+    run.train(1, [1], {"loss": math.nan})
+    exporting("wandb", tmp_path)(run)
+    ((step, value),) = arrived(tmp_path)["cognate_planner_1"]["loss"]
+    assert step == 1
+    assert math.isnan(value)
+
+
+def test_more_models_than_may_be_open_are_written_when_they_end(
+    maker: RunMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb_runs, "_MOST_OPEN", 1)
+    run = GrowingRun(maker, models=3)
+    for index in (1, 2, 3):
+        run.train(index, [1, 2])
+    exporting("wandb", tmp_path)(run)
+    assert {name: [step for step, _ in found["loss"]] for name, found in arrived(tmp_path).items()} == {
+        f"cognate_planner_{index}": [1, 2] for index in (1, 2, 3)
+    }
+
+
+def test_rows_are_there_while_the_run_is_followed(maker: RunMaker, tmp_path: Path) -> None:
+    run = GrowingRun(maker, models=1)
+    run.train(1, [1])
+    following = begin("export", run.path, "--to", "wandb", "--follow", cwd=tmp_path)
+
+    def steps() -> list[int]:
+        try:
+            return [row["_step"] for row in rows(offline(tmp_path)["cognate_planner_1"])]
+        except (KeyError, ValueError, AssertionError):
+            return []
+
+    for epoch in (2, 3):
+        wait_until(lambda epoch=epoch: steps() == [*range(1, epoch)], f"epoch {epoch - 1}")
+        run.train(1, [epoch])
+    run.end()
+    _, err = following.communicate(timeout=60)
+    assert following.returncode == 0, err
+    assert steps() == [1, 2, 3]
+
+
+def test_what_a_killed_export_has_left_is_replaced(maker: RunMaker, tmp_path: Path) -> None:
+    run = GrowingRun(maker, models=1)
+    run.train(1, [1])
+    exporting("wandb", tmp_path)(run)
+    (directory,) = (tmp_path / "growing-wandb" / "wandb").glob("offline-run-*")
+    (directory / wandb_runs._MARKER).unlink()
+    assert "1 epoch written" in forge("export", run.path, "--to", "wandb", cwd=tmp_path).stderr
+    assert [step for step, _ in arrived(tmp_path)["cognate_planner_1"]["loss"]] == [1]
