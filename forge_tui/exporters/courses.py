@@ -106,7 +106,9 @@ class Course:
             if (changed := self._put(epoch)) is not None:
                 firsts.append(changed)
                 new[epoch.epoch] = epoch
-        if ended and self._confirmed < len(self._epochs):
+        is_replaced = bool(firsts) and min(firsts) <= before
+        if (ended or is_replaced) and self._confirmed < len(self._epochs):
+            # What replaces is the history, which no longer has these.
             firsts.append(self._epochs[self._confirmed])
             self._cut(self._confirmed)
         if firsts and min(firsts) <= before:
@@ -129,7 +131,7 @@ class Course:
                 return changed
         else:
             place = min(place, self._confirmed)
-            changed = min(changed, *self._epochs[place : place + 1])
+            changed = min((changed, *self._epochs[place : place + 1]))
             self._cut(place)
         self._epochs.insert(place, epoch.epoch)
         self._marks.insert(place, mark)

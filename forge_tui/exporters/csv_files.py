@@ -7,10 +7,10 @@ import io
 import itertools
 import math
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from forge_tui.client.frames import EPOCH_COLUMNS, models_frame
+from forge_tui.client.frames import EPOCH_COLUMNS, METRIC, metric_column, models_frame
 from forge_tui.errors import ForgeError
 from forge_tui.exporters.courses import Mark, Marks
 from forge_tui.exporters.output import OutputDirectory, cannot_write
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 _FIRST = ("run", *EPOCH_COLUMNS)
 _INDEX, _EPOCH, _TIME = _FIRST.index("index"), _FIRST.index("epoch"), _FIRST.index("time")
-# Before the name of a metric that is named as one of these.
-_METRIC = "metric."
 # Rows that are rewritten at a time.
 _PIECE = 10_000
 
@@ -123,7 +121,7 @@ class CsvFiles:
     def _rewritten(self, before: int) -> Iterator[bytes]:
         """The table with all columns, of which it had `before` metrics, and without what is replaced."""
         out = io.StringIO(newline="")
-        csv.writer(out).writerow((*_FIRST, *_column_names(self._columns)))
+        csv.writer(out).writerow((*_FIRST, *(metric_column(name, _FIRST) for name in self._columns)))
         yield out.getvalue().encode("utf-8", "replace")
         more = [""] * (len(self._columns) - before)
         rows = self._rows()
@@ -145,6 +143,8 @@ class CsvFiles:
 
     def _rows(self) -> Iterator[list[str]]:
         """The whole rows of the table; what a killed export has left of a last one is left out."""
+        if not self._epochs.exists():
+            return
         with self._epochs.open(encoding="utf-8", errors="replace", newline="") as file:
             lines = (line for line in file if line.endswith("\n"))
             rows = csv.reader(lines)
@@ -162,7 +162,7 @@ class CsvFiles:
             names = next(csv.reader([head.decode("utf-8", "replace")]), [])
             if tuple(names[: len(_FIRST)]) != _FIRST:
                 raise self._damaged()
-            self._columns = tuple(name.removeprefix(_METRIC) for name in names[len(_FIRST) :])
+            self._columns = tuple(name.removeprefix(METRIC) for name in names[len(_FIRST) :])
             for row in self._rows():
                 mark = Mark(int(row[_EPOCH]), float(row[_TIME]))
                 self._marks.setdefault(int(row[_INDEX]), Marks()).put(mark)
@@ -178,8 +178,3 @@ class CsvFiles:
 
     def _damaged(self) -> ForgeError:
         return ForgeError(f"{named(self._epochs)} was changed or is damaged; delete it, and export again")
-
-
-def _column_names(metrics: Iterable[str]) -> list[str]:
-    """The names of the columns of metrics: one that is named as another column, or so begins, gets a prefix."""
-    return [f"{_METRIC}{name}" if name in _FIRST or name.startswith(_METRIC) else name for name in metrics]

@@ -92,7 +92,7 @@ def test_it_is_continued_and_another_runs_is_not_written_over(
         assert [step for step, _, _ in drawn(here / "one-tensorboard" / "cognate_planner_1")["loss"]] == [
             *range(1, 101)
         ]
-    other = maker.make("other/one", count=1, created=5.0)
+    other = maker.make("other/one", count=1, run="one", created=5.0)
     assert main(["report", str(other), "--format", "tensorboard"]) == 0
     assert capsys.readouterr().out == f"{here / 'one-tensorboard-2'}\n"
 
