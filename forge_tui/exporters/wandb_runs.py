@@ -171,7 +171,8 @@ class WandbRuns:
         waiting = self._waiting.pop(index, None)
         if waiting is not None:
             self._log(self._begin(model), waiting)
-        run = self._open.pop(index)
+        if (run := self._open.pop(index, None)) is None:
+            return  # it could not be opened
         with _in_words():
             directory = Path(run.dir).parent
             found = {

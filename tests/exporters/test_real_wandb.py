@@ -1,4 +1,4 @@
-"""What W&B's own reader of offline files finds."""
+"""What is in the files of W&B's offline runs, by its own protocol."""
 
 from __future__ import annotations
 
@@ -12,27 +12,12 @@ from growing_runs import GrowingRun
 from run_directories import RunMaker
 from running import begin, forge, wait_until
 from told_story import Arrived, expected, exporting, tell
+from wandb_reader import records
 
 from forge_tui.exporters import wandb_runs
 from forge_tui.exporters.names import name_for_wandb
 
 pytest.importorskip("wandb", reason="wandb is not installed")
-
-
-def records(directory: Path) -> list[Any]:
-    """The records of one offline run."""
-    from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
-
-    (path,) = directory.glob("*.wandb")
-    store, found = DataStore(), []
-    store.open_for_scan(str(path))
-    while (data := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
-        found.append(record)
-    store.close()
-    return found
 
 
 def offline(here: Path) -> dict[str, list[Any]]:
