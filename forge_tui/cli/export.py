@@ -49,7 +49,8 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     from forge_tui.exporters.export import Export
 
     with client.attach(arguments.run) as attached:
-        target, problems = _target(arguments, attached.snapshot().run), ()
+        target = _target(arguments, attached.snapshot().run)
+        problems: tuple[str, ...] = ()
         try:
             export = Export(attached, target)
             answer(target.place)

@@ -15,8 +15,7 @@ EXAMPLES = (
 )
 _OPTIONS = (
     ("--no-ui", "batch mode: progress on stderr, results on stdout"),
-    ("--detach", "return when the run has begun"),
-    ("--check", "validate everything, train nothing"),
+    ("--detach, --check", "return when the run has begun; validate, train nothing"),
     ("--settings FILE", "settings in TOML; every setting is a flag, too"),
     ("--help-all", "every option and setting"),
     ("-V, --version", "the version"),
