@@ -83,14 +83,14 @@ class MlflowStore:
     def __init__(self, uri: str, experiment: str, info: RunInfo) -> None:
         """Raises `ForgeError` if MLflow cannot be reached, or another export is writing this run there."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
         self._uri, self._info, self._key = uri, info, run_key(info)
         self._hold = Hold(f"{uri} {experiment} {self._key}", f"this run to {self.place}")
         try:
             with self._in_words():
                 from mlflow import MlflowClient
 
+                for noisy in ("mlflow", "alembic"):  # its own import sets these
+                    logging.getLogger(noisy).setLevel(logging.WARNING)
                 self._client: MlflowClient = MlflowClient(uri)
                 found = self._client.get_experiment_by_name(experiment)
                 self._experiment: str = (

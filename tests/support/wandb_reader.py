@@ -1,6 +1,6 @@
 """The records of an offline run of W&B: a log as LevelDB has it, of messages that W&B's own protocol defines.
 
-wandb 0.31 has no reader in Python any more; the log's format is that of LevelDB (`doc/log_format.md`): blocks of 32 KiB,
+wandb 0.31 has no reader in Python any more. The log is described in LevelDB's `doc/log_format.md`: blocks of 32 KiB,
 records of a header (CRC of four bytes, length of two, type of one) and data, where a message may be in several records.
 """
 
