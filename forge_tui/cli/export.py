@@ -64,11 +64,15 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         finally:
             target.close()
         counts = export.counts
-        epochs = f"{counts.epochs} epoch{'' if counts.epochs == 1 else 's'} written"
-        say(epochs + (f"; of {counts.replaced} models some were replaced" if counts.replaced else ""))
+        replaced = f"; {_times(counts.replaced)} a model's epochs were replaced" if counts.replaced else ""
+        say(f"{counts.epochs} epoch{'' if counts.epochs == 1 else 's'} written{replaced}")
         for problem in problems:
             say(f"warning: {problem}")
     return 0
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _require_fitting(arguments: argparse.Namespace) -> None:

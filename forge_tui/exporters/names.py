@@ -18,8 +18,8 @@ Plain = bool | float | str
 
 # MLflow: `mlflow.utils.validation`; Python's \w has letters of every alphabet.
 _REFUSED_BY_MLFLOW = re.compile(r"[^\w.\- /:]")
-# W&B: its own columns, which a metric would overwrite.
-_OWN_OF_WANDB = frozenset(("_step", "_runtime", "_timestamp", "_wandb"))
+# W&B: its own columns, which a metric would overwrite, and those names with more underscores, to keep them apart.
+_OWN_OF_WANDB = re.compile(r"_+(step|runtime|timestamp|wandb)")
 
 
 def run_key(info: RunInfo, index: int = 0) -> str:
@@ -53,7 +53,7 @@ def name_for_mlflow(name: str) -> str:
 
 def name_for_wandb(name: str) -> str:
     """A name that W&B takes for a metric, not for a column of its own."""
-    return f"_{name}" if name in _OWN_OF_WANDB or name.removeprefix("_") in _OWN_OF_WANDB else name
+    return f"_{name}" if _OWN_OF_WANDB.fullmatch(name) else name
 
 
 def _code(match: re.Match[str]) -> str:

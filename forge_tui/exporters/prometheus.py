@@ -1,4 +1,4 @@
-"""The state of runs in Prometheus' text format (version 0.0.4): gauges in base units, a bounded number of them."""
+"""The state of runs in Prometheus' text format (version 0.0.4): in base units, a bounded number of series."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HELP = {
     "forge_run_heartbeat_age_seconds": "Time since the runner of a run without a recorded end has last written.",
     "forge_run_created_timestamp_seconds": "When a run was started.",
     "forge_run_finished_timestamp_seconds": "When a run ended.",
-    "forge_run_failed_attempts": "Attempts at models of a run that have failed, also those that were tried again.",
+    "forge_run_failed_attempts_total": "Failed attempts at models of a run, also those that were tried again.",
     "forge_run_models_without_series": "Models of a run without metrics of their own: there are too many.",
     "forge_workers": "Workers that a run may use now.",
     "forge_workers_requested": "Workers that were asked for.",
@@ -89,7 +89,7 @@ def _run(name: str, snapshot: Snapshot, shown: int) -> Iterator[tuple[str, Sampl
         "forge_run_heartbeat_age_seconds": snapshot.age if state.is_live or state is RunState.DIED else None,
         "forge_run_created_timestamp_seconds": info.created,
         "forge_run_finished_timestamp_seconds": info.finished,
-        "forge_run_failed_attempts": float(failures),
+        "forge_run_failed_attempts_total": float(failures),
         "forge_run_models_without_series": float(len(snapshot.models) - shown),
         "forge_workers": float(info.workers),
         "forge_workers_requested": float(info.requested),
@@ -113,7 +113,8 @@ def _models(name: str, models: Iterable[ModelState]) -> Iterator[tuple[str, Samp
 
 
 def _family(name: str, samples: Iterable[Sample]) -> str:
-    lines = [f"# HELP {name} {_HELP[name]}", f"# TYPE {name} gauge"]
+    kind = "counter" if name.endswith("_total") else "gauge"
+    lines = [f"# HELP {name} {_HELP[name]}", f"# TYPE {name} {kind}"]
     for labels, value in samples:
         told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels)
         lines.append(f"{name}{{{told}}} {_number(value)}" if told else f"{name} {_number(value)}")

@@ -82,7 +82,7 @@ def test_a_rollback_replaces_rows(maker: RunMaker, tmp_path: Path) -> None:
     run.train(2, [1])
     export(run, tmp_path)
     run.train(1, [2, 3], shift=0.5)
-    assert "2 epochs written; of 1 models some were replaced" in export(run, tmp_path)
+    assert "2 epochs written; once a model's epochs were replaced\n" in export(run, tmp_path)
     check(run, tmp_path)
 
 

@@ -70,7 +70,7 @@ def test_states_phases_workers_and_losses(maker: RunMaker) -> None:
         assert sum(states.values()) == 1.0
     assert value(series, "forge_run_models", run="sweep", phase="training") == 1
     assert value(series, "forge_run_models", run="sweep", phase="failed") == 0
-    assert value(series, "forge_run_failed_attempts", run="broken") == 2
+    assert value(series, "forge_run_failed_attempts_total", run="broken") == 2
     assert (value(series, "forge_workers", run="sweep"), value(series, "forge_workers_requested", run="sweep")) == (
         2,
         6,
