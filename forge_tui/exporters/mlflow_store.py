@@ -16,8 +16,7 @@ from forge_tui.errors import ForgeError, UsageError
 from forge_tui.exporters.courses import Mark
 from forge_tui.exporters.holding import Hold
 from forge_tui.exporters.names import flat_settings, name_for_mlflow, run_key
-from forge_tui.exporters.target import values_of
-from forge_tui.protocol.metrics import TEST
+from forge_tui.exporters.target import final_values, values_of
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.safe_io.printing import named, shell_word, shortened
 
@@ -170,13 +169,13 @@ class MlflowStore:
             self._end(parent, _RUN_STATUS.get(snapshot.state, "RUNNING"), None if live else info.finished)
             for model in models:
                 if model.phase is not TrainingPhase.QUEUED or model.index in self._runs:
-                    self._describe(model, live)
+                    self._describe(snapshot, model)
 
     def close(self) -> None:
         """As `Target.close`."""
         self._hold.release()
 
-    def _describe(self, model: ModelState, live: bool) -> None:
+    def _describe(self, snapshot: Snapshot, model: ModelState) -> None:
         from mlflow.entities import Metric
 
         run = self._run_of(model)
@@ -188,13 +187,13 @@ class MlflowStore:
             tags["error"] = f"{model.error.kind}: {model.error.message}"
         if model.best_epoch is not None:
             tags["best_epoch"] = str(model.best_epoch)
-        tests = {name: value for name, value in model.metrics.items() if name.startswith(TEST) and value is not None}
-        if tests and model.phase is TrainingPhase.COMPLETED and run.data.tags.get("phase") != tags["phase"]:
+        values = final_values(snapshot, model)
+        if values and run.data.tags.get("phase") != tags["phase"]:
             when, step = _milliseconds(model.finished or 0.0), model.best_epoch or model.epoch
-            metrics = [Metric(name_for_mlflow(name), value, when, step) for name, value in tests.items()]
+            metrics = [Metric(name_for_mlflow(name), value, when, step) for name, value in values.items()]
             self._client.log_batch(run.info.run_id, metrics=metrics)
         self._tag(run, tags)
-        status = _STATUS.get(model.phase, "RUNNING" if live else "KILLED")
+        status = _STATUS.get(model.phase, "RUNNING" if snapshot.state.is_live else "KILLED")
         self._end(run, status, model.finished if model.phase.is_final else None)
 
     def _end(self, run: Run, status: str, when: float | None) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from forge_tui.protocol.metrics import TEST
+from forge_tui.protocol.phases import TrainingPhase
+
 if TYPE_CHECKING:
     from forge_tui.exporters.courses import Mark
     from forge_tui.protocol.events import EpochFinished
@@ -43,6 +46,18 @@ class Target(Protocol):
 
     def close(self) -> None:
         """Let go of the output; it can be continued by another process."""
+
+
+def final_values(snapshot: Snapshot, model: ModelState) -> dict[str, float]:
+    """What was measured on the test split when a model was completed; not what its epochs have recorded, too."""
+    if model.phase is not TrainingPhase.COMPLETED:
+        return {}
+    of_epochs = {record.get("name") for record in snapshot.run.metrics}
+    return {
+        name: value
+        for name, value in model.metrics.items()
+        if name.startswith(TEST) and name not in of_epochs and value is not None
+    }
 
 
 def values_of(epoch: EpochFinished) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ from forge_tui.exporters.courses import Mark
 from forge_tui.exporters.export import Export
 from forge_tui.exporters.names import flat_settings
 from forge_tui.exporters.output import OutputDirectory, cannot_write
-from forge_tui.exporters.target import values_of
+from forge_tui.exporters.target import final_values, values_of
 from forge_tui.exporters.tensorboard_files import Written, read_back
 from forge_tui.exporters.tensorboard_records import (
     figures_record,
@@ -21,7 +21,6 @@ from forge_tui.exporters.tensorboard_records import (
     start_record,
     success_record,
 )
-from forge_tui.protocol.metrics import TEST
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.safe_io.printing import shell_word
 from forge_tui.safe_io.read_only import refuse_if_read_only
@@ -89,10 +88,8 @@ class EventFiles:
             written = self._of(model)
             if written.path is None or Mark(step, end) in written.marks:
                 continue
-            tests = {
-                name: value for name, value in model.metrics.items() if name.startswith(TEST) and value is not None
-            }
-            self._write(model, written.path, figures_record(end, step, tests) + success_record(end))
+            values = final_values(snapshot, model)
+            self._write(model, written.path, figures_record(end, step, values) + success_record(end))
             written.marks.put(Mark(step, end))
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import json
 import math
 import shutil
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,7 @@ from forge_tui.errors import ForgeError, UsageError
 from forge_tui.exporters.courses import Mark
 from forge_tui.exporters.names import flat_settings, name_for_wandb, run_key
 from forge_tui.exporters.output import OutputDirectory, cannot_write
-from forge_tui.exporters.target import values_of
-from forge_tui.protocol.metrics import TEST
+from forge_tui.exporters.target import final_values, values_of
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.safe_io.plain_files import read_file
 from forge_tui.safe_io.printing import shell_word, shortened
@@ -43,19 +43,21 @@ def require_wandb() -> None:
         raise UsageError("--to wandb needs wandb, which is not installed: pip install 'forge-tui[wandb]'")
 
 
+@dataclass(frozen=True, slots=True)
 class _Kept:
     """A model's run that is there: its directory, and the epoch that was trained last of those in it."""
 
-    def __init__(self, directory: Path, last: Mark, phase: str) -> None:
-        self.directory, self.last, self.phase = directory, last, phase
+    directory: Path
+    last: Mark
+    phase: str
 
 
 class WandbRuns:
     """Offline runs of W&B in an `OutputDirectory`, below `wandb/`.
 
     An offline run cannot be continued: where a model has new epochs that this process has not begun to write, or some
-    are replaced, its run is written anew with the same id, and the old one is deleted. What was uploaded before is
-    replaced by the next `wandb sync`.
+    are replaced, its run is written anew with the same id, so that it is uploaded to the same place, and the old one is
+    deleted.
     """
 
     def __init__(self, output: OutputDirectory, project: str, info: RunInfo) -> None:
@@ -66,8 +68,11 @@ class WandbRuns:
         # Models whose epochs wait for their end.
         self._waiting: dict[int, list[EpochFinished]] = {}
         self._models: dict[int, ModelState] = {}
-        for directory in (output.path / "wandb").glob("offline-run-*"):
-            self._find(directory)
+        self._final: dict[int, dict[str, float]] = {}
+        ids = {run_key(info, index): index for index in range(1, info.models + 1)}
+        for directory in sorted((output.path / "wandb").glob("offline-run-*")):
+            if (known := ids.get(directory.name.rpartition("-")[2])) is not None:
+                self._find(directory, known)
 
     @property
     def place(self) -> str:
@@ -112,6 +117,7 @@ class WandbRuns:
         for model in models:
             if model.index in self._models:
                 self._models[model.index] = model
+                self._final[model.index] = final_values(snapshot, model)
         live = snapshot.state.is_live
         for index in [index for index, model in self._models.items() if model.phase.is_final or not live]:
             self._finish(index)
@@ -175,30 +181,25 @@ class WandbRuns:
             return  # it could not be opened
         with _in_words():
             directory = Path(run.dir).parent
-            found = {
-                name_for_wandb(name): value
-                for name, value in model.metrics.items()
-                if name.startswith(TEST) and value is not None
-            }
+            found = {name_for_wandb(name): value for name, value in self._final.pop(index, {}).items()}
             run.summary.update({**found, "phase": model.phase.value, "best_epoch": model.best_epoch or model.epoch})
             run.tags = (*(run.tags or ()), model.phase.value)
             run.finish(exit_code=1 if model.phase is TrainingPhase.FAILED else 0)
         last, phase = self._last.pop(index), model.phase.value
-        record = {"key": run_key(self._info), "index": index, "epoch": last.epoch, "time": last.time, "phase": phase}
+        record = {"epoch": last.epoch, "time": last.time, "phase": phase}
         write_atomically(directory / _MARKER, json.dumps(record).encode(), 0o666)
         self._kept[index] = _Kept(directory, last, phase)
 
-    def _find(self, directory: Path) -> None:
-        """Take up a run that is there. One without our marker was not finished: a kill has ended that export."""
+    def _find(self, directory: Path, index: int) -> None:
+        """Take up a model's run that is there. Without our marker it was not finished: that export was killed."""
         try:
             found = parse_object(read_file(directory / _MARKER, STATE.size), STATE)
-            index, last, phase = int(found["index"]), Mark(int(found["epoch"]), float(found["time"])), found["phase"]
+            last, phase = Mark(int(found["epoch"]), float(found["time"])), found["phase"]
         except (OSError, BadJson, KeyError, TypeError, ValueError):
             self._delete(directory)
             return
         if index in self._kept:  # the export was killed when it had written it anew, and not deleted it yet
-            older, directory = sorted((self._kept[index].directory, directory))
-            self._delete(older)
+            self._remove(index)
         self._kept[index] = _Kept(directory, last, str(phase))
 
     def _remove(self, index: int) -> None:
@@ -207,7 +208,7 @@ class WandbRuns:
             self._delete(kept.directory)
 
     def _delete(self, directory: Path) -> None:
-        """Delete a directory of ours: this whole output is."""
+        """Delete the directory of a run of ours."""
         try:
             shutil.rmtree(directory)
         except OSError as error:

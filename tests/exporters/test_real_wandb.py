@@ -127,3 +127,16 @@ def test_what_a_killed_export_has_left_is_replaced(maker: RunMaker, tmp_path: Pa
     (directory / wandb_runs._MARKER).unlink()
     assert "1 epoch written" in forge("export", run.path, "--to", "wandb", cwd=tmp_path).stderr
     assert [step for step, _ in arrived(tmp_path)["cognate_planner_1"]["loss"]] == [1]
+
+
+def test_other_offline_runs_in_its_directory_stay(maker: RunMaker, tmp_path: Path) -> None:
+    """They are the user's, who has called `wandb.init` there."""
+    run = GrowingRun(maker, models=1)
+    run.train(1, [1])
+    exporting("wandb", tmp_path)(run)
+    own = tmp_path / "growing-wandb" / "wandb" / "offline-run-20261201_000000-abcdefgh"
+    own.mkdir()
+    run.train(1, [2])
+    exporting("wandb", tmp_path)(run)
+    assert own.is_dir()
+    assert len([*own.parent.glob("offline-run-*")]) == 2
