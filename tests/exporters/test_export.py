@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from growing_runs import GrowingRun
+from measured import snapshot_of
 from run_directories import RunMaker
 
 from forge_tui.client import Run
@@ -15,6 +16,7 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.exporters import export
 from forge_tui.exporters.courses import Mark
 from forge_tui.exporters.export import Export
+from forge_tui.exporters.target import final_values
 from forge_tui.protocol.events import EpochFinished
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
@@ -187,3 +189,12 @@ def test_many_pages_are_read(maker: RunMaker, monkeypatch: pytest.MonkeyPatch, t
                 run.train(index, range(begin, begin + 7))
             exporting.update()
     assert figures(kept.epochs) == figures(run.expected())
+
+
+def test_final_values_are_those_of_the_test_split_that_no_epoch_has(maker: RunMaker) -> None:
+    model = maker.model(1, metrics={"loss": 0.5, "test/loss": 0.25, "test/f1": 0.75, "test/auc": None})
+    assert final_values(snapshot_of([model]), model) == {"test/loss": 0.25, "test/f1": 0.75}
+    of_epochs = snapshot_of([model], metrics=({"name": "test/f1"},))
+    assert final_values(of_epochs, model) == {"test/loss": 0.25}
+    failed = dataclasses.replace(model, phase=TrainingPhase.FAILED)
+    assert final_values(snapshot_of([failed]), failed) == {}
