@@ -106,7 +106,7 @@ def _target(arguments: argparse.Namespace, info: RunInfo) -> Target:
             case "tensorboard":
                 from forge_tui.exporters.tensorboard import EventFiles
 
-                return EventFiles(output, info)
+                return EventFiles(output)
             case "csv":
                 from forge_tui.exporters.csv_files import CsvFiles
 

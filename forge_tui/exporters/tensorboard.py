@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from forge_tui.client.run import Run
     from forge_tui.protocol.events import EpochFinished
     from forge_tui.protocol.model_state import ModelState
-    from forge_tui.protocol.run_info import RunInfo
     from forge_tui.protocol.snapshot import Snapshot
 
 # TensorBoard recognises its files by the first part, and reads those of a directory in the order of their names.
@@ -43,8 +42,8 @@ class EventFiles:
     that a session has started again, as TensorFlow does when it resumes from a checkpoint.
     """
 
-    def __init__(self, output: OutputDirectory, info: RunInfo) -> None:
-        self._output, self._run = output, info.run
+    def __init__(self, output: OutputDirectory) -> None:
+        self._output = output
         self._written: dict[str, Written] = {}
 
     @property
@@ -128,7 +127,7 @@ class EventFiles:
             written.marks.put(Mark.of(epoch))
 
     def _settings(self, model: ModelState, begun: float) -> bytes:
-        return settings_record(begun, self._run, {"seed": model.seed, **flat_settings(model.config)})
+        return settings_record(begun, model.name, {"seed": model.seed, **flat_settings(model.config)})
 
     def _write(self, model: ModelState, path: Path, data: bytes) -> None:
         try:
@@ -156,7 +155,7 @@ def write_event_files(run: Run, directory: Path) -> Path:
     snapshot = run.snapshot()
     if not any(model.epoch > 0 for model in snapshot.models):
         raise ForgeError(f"run {run.id}: no model has finished an epoch yet; there is nothing for TensorBoard to show")
-    target = EventFiles(OutputDirectory.open(snapshot.run, "tensorboard", directory), snapshot.run)
+    target = EventFiles(OutputDirectory.open(snapshot.run, "tensorboard", directory))
     try:
         Export(run, target).update()
     finally:

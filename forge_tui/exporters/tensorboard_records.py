@@ -47,13 +47,13 @@ def start_record(time: float, step: int) -> bytes:
     return _record(when + _field(7, _BYTES, _field(1, _VARINT, _varint(_START))))
 
 
-def settings_record(time: float, group: str, settings: Mapping[str, bool | float | str]) -> bytes:
-    """A record for the HParams dashboard: the settings of a model of run `group` that started at `time`."""
+def settings_record(time: float, name: str, settings: Mapping[str, bool | float | str]) -> bytes:
+    """A record for the HParams dashboard: a row called `name` with settings, of a model that started at `time`."""
     entries = b"".join(
         _field(1, _BYTES, _field(1, _BYTES, _utf8(name)) + _field(2, _BYTES, _json_value(value)))
         for name, value in settings.items()
     )
-    begun = _field(4, _BYTES, _utf8(group)) + _field(5, _EIGHT_BYTES, struct.pack("<d", time))
+    begun = _field(4, _BYTES, _utf8(name)) + _field(5, _EIGHT_BYTES, struct.pack("<d", time))
     return _settings_part(time, "session_start_info", _field(3, _BYTES, entries + begun))
 
 

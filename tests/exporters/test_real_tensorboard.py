@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -150,13 +151,37 @@ def test_settings_are_read_by_its_hparams_plugin(maker: RunMaker, tmp_path: Path
     content = reader.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     begun = plugin_data_pb2.HParamsPluginData.FromString(content)
     found = begun.session_start_info.hparams
-    assert begun.session_start_info.group_name == "growing"
+    assert begun.session_start_info.group_name == "cognate_planner_1"
     assert found["seed"].number_value == 42
     assert found["learning_rate"].number_value == 0.001
     assert found["grokfast_enabled"].bool_value is True
     assert found["layers"].string_value == "[64, 64]"
     content = reader.SummaryMetadata("_hparams_/session_end_info").plugin_data.content
     assert plugin_data_pb2.HParamsPluginData.FromString(content).session_end_info.status == 1
+
+
+def test_its_hparams_dashboard_has_a_row_for_each_model(maker: RunMaker, tmp_path: Path) -> None:
+    run = GrowingRun(maker)
+    for index in (1, 2):
+        run.train(index, [1])
+    exporting("tensorboard", tmp_path)(run)
+    with server(tmp_path / "growing-tensorboard", fast=True) as address:
+        asked = {"allowedStatuses": ["STATUS_UNKNOWN", "STATUS_SUCCESS"], "startIndex": 0, "sliceSize": 10}
+
+        def rows() -> dict[str, dict[str, Any]]:
+            request = urllib.request.Request(
+                f"{address}data/plugin/hparams/session_groups", json.dumps(asked).encode(),
+                {"Content-Type": "application/json"},
+            )  # fmt: skip
+            with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=30) as answer:
+                found = json.loads(answer.read())["sessionGroups"]
+                return {row["name"]: row["hparams"] for row in found}
+            return {}
+
+        wait_until(lambda: len(rows()) == 2, f"{rows()}")
+        assert {name: settings["seed"] for name, settings in rows().items()} == {
+            "cognate_planner_1": 42.0, "cognate_planner_2": 43.0,
+        }  # fmt: skip
 
 
 def test_an_epoch_is_in_the_files_while_the_run_is_followed(maker: RunMaker, tmp_path: Path) -> None:
