@@ -82,7 +82,8 @@ class WandbRuns:
     @property
     def hint(self) -> str:
         """How to look at it."""
-        return f"`wandb sync {shell_word(self.place)}/wandb/offline-run-*` uploads them"
+        place = f"{shell_word(self.place)}/wandb"
+        return f"`wandb leet {place}` shows them here, `wandb sync {place}/offline-run-*` uploads them"
 
     def marks(self, model: ModelState) -> Collection[Mark]:
         """As `Target.marks`."""

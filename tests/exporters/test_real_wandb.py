@@ -1,8 +1,7 @@
-"""What is in the files of W&B's offline runs, by its own protocol."""
+"""What W&B's own reader finds in its offline runs."""
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -20,28 +19,24 @@ from forge_tui.exporters.names import name_for_wandb
 pytest.importorskip("wandb", reason="wandb is not installed")
 
 
-def offline(here: Path) -> dict[str, list[Any]]:
+def offline(here: Path) -> dict[str, list[dict[str, Any]]]:
     """The records of all offline runs, by the name of the run."""
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for directory in sorted((here / "growing-wandb" / "wandb").glob("offline-run-*")):
         read = records(directory)
-        (name,) = {record.run.display_name for record in read if record.WhichOneof("record_type") == "run"}
+        (name,) = {run["display_name"] for run in of(read, "run")}
         assert name not in found
         found[name] = read
     return found
 
 
-def key_of(item: Any) -> str:
-    return item.key or "/".join(item.nested_key)
+def of(read: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [record[kind] for record in read if record["type"] == kind]
 
 
-def rows(read: list[Any]) -> list[dict[str, Any]]:
+def rows(read: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of history."""
-    return [
-        {key_of(item): json.loads(item.value_json) for item in record.history.item}
-        for record in read
-        if record.WhichOneof("record_type") == "history"
-    ]
+    return [record["item"] for record in of(read, "history")]
 
 
 def arrived(here: Path) -> Arrived:
@@ -69,19 +64,19 @@ def test_its_reader_finds_the_run_that_was_told(maker: RunMaker, tmp_path: Path)
 def test_settings_summary_and_end(maker: RunMaker, tmp_path: Path) -> None:
     tell(maker, exporting("wandb", tmp_path, "--project", "planners"))
     read = offline(tmp_path)["cognate_planner_1"]
-    told = [record.run for record in read if record.WhichOneof("record_type") == "run"]
-    assert {(run.project, run.run_group) for run in told} == {("planners", "growing")}
-    assert list(told[-1].tags) == ["completed"]
-    config = {key_of(item): json.loads(item.value_json) for item in told[0].config.update}
+    told = of(read, "run")
+    assert {(run["project"], run["run_group"]) for run in told} == {("planners", "growing")}
+    assert told[-1]["tags"] == ["completed"]
+    config = told[0]["config"]["update"]
     assert {name: config[name] for name in ("seed", "learning_rate", "batch_size", "layers")} == {
         "seed": 42, "learning_rate": 0.001, "batch_size": 32, "layers": "[64, 64]",
     }  # fmt: skip
     summary: dict[str, Any] = {}
-    for record in read:
-        if record.WhichOneof("record_type") == "summary":
-            summary |= {key_of(item): json.loads(item.value_json) for item in record.summary.update}
+    for record in of(read, "summary"):
+        summary |= record["update"]
     assert summary["phase"] == "completed"
     assert summary["test/loss"] == 0.125
+    assert of(read, "exit") == [{"exit_code": 0}]
 
 
 def test_a_loss_that_is_not_a_number_arrives_as_one(maker: RunMaker, tmp_path: Path) -> None:
