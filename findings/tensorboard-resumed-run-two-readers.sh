@@ -9,7 +9,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet 'tensorboard==2.21.0' 'tensorboard-data-server==0.7.2' 'setuptools<81'
+"$work/venv/bin/pip" install --quiet 'tensorboard==2.21.0' 'tensorboard-data-server==0.7.2'
 cat >"$work/see.py" <<'PY'
 import json
 import re
