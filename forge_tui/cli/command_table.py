@@ -41,6 +41,7 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
         CommandWord("runs", "list the known runs", "look"),
         CommandWord("status", "show the models of one run", "look"),
         CommandWord("logs", "show the output of a run or of one model", "look"),
+        CommandWord("prometheus", "show runs to Prometheus: text, a file or a port", "prometheus"),
         CommandWord("wait", "block until a run ends, with its exit status", "look"),
         CommandWord("label", "give a run a name and a note, or print them", "label"),
     ),
@@ -63,7 +64,6 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
         CommandWord("sample", "generate text with a run's language model", "sample"),
     ),
     "Machine and settings": (
-        CommandWord("prometheus", "show runs to Prometheus: text, a file or a port", "prometheus"),
         CommandWord("doctor", "show this machine's resources and limits", "inform"),
         CommandWord("config", "show every setting, its value and its source", "inform"),
         CommandWord("completion", "print completion code for bash, zsh or fish", "completion"),

@@ -15,8 +15,8 @@ from forge_tui.exporters.prometheus import Overview, metrics_text
 if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import Snapshot
 
-# Runs without a recorded end that are looked at: a run that died says so only when it is read.
-_MOST_READ = 200
+# Runs without a recorded end that are looked at: one that died says so only when it is read. They stay open.
+_MOST_READ = 50
 
 
 class Collector:
@@ -61,7 +61,7 @@ class Collector:
         if not self._named:
             found.sort(key=lambda item: (not item[1].state.is_live, -item[1].run.created))
         shown = found[:most]
-        self._keep({path for path, _ in shown})
+        self._keep({path for path, _ in found})
         named = _names(shown)
         return Overview(named, left_out + len(found) - len(shown), len(read) - len(found))
 
