@@ -20,7 +20,7 @@ _PROJECT = "forge-tui"
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of the command."""
-    parser.add_argument("run", metavar="RUN", nargs="?", help="run directory or run id; without it the newest")
+    parser.add_argument("run", metavar="RUN", nargs="?", help="run directory, name or run id; without it the newest")
     parser.add_argument(
         "--to",
         choices=_TOOLS,

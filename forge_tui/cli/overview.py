@@ -48,7 +48,6 @@ def text() -> str:
     """The commands in groups, examples and the options of a start: 80 columns, 60 lines."""
     lines = [
         "usage: forge-tui [OPTIONS] | forge-tui COMMAND [OPTIONS]",
-        "",
         "Train PyTorch models in series or in parallel without overloading the machine.",
         "",
         "Examples:",

@@ -21,7 +21,10 @@ _RUNS, _MODELS = 20, 100
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        "run", metavar="RUN", nargs="*", help="run directory or run id; without any the live runs and the newest others"
+        "run",
+        metavar="RUN",
+        nargs="*",
+        help="run directory, name or run id; without any the live runs and the newest others",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(

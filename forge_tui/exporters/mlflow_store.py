@@ -165,6 +165,7 @@ class MlflowStore:
             parent = self._whole_run()
             tags = {"state": snapshot.state.value, "mode": info.mode, "model_type": info.model_type, "host": info.host,
                     "forge_tui.path": info.path, "forge_tui.version": info.version}  # fmt: skip
+            tags |= {"forge_tui.name": snapshot.label.name, "mlflow.note.content": snapshot.label.note}
             self._tag(parent, {name: value for name, value in tags.items() if value})
             self._end(parent, _RUN_STATUS.get(snapshot.state, "RUNNING"), None if live else info.finished)
             for model in models:

@@ -74,8 +74,10 @@ def _shown(models: Sequence[ModelState], most: int) -> list[ModelState]:
 def _run(name: str, snapshot: Snapshot, shown: int) -> Iterator[tuple[str, Sample]]:
     info, state = snapshot.run, snapshot.state
     labels: Labels = (("run", name),)
-    about = {"model_type": info.model_type, "mode": info.mode, "policy": info.policy, "host": info.host,
-             "device": info.device, "version": info.version}  # fmt: skip
+    about = {
+        "name": snapshot.label.name, "model_type": info.model_type, "mode": info.mode, "policy": info.policy,
+        "host": info.host, "device": info.device, "version": info.version,
+    }  # fmt: skip
     yield "forge_run_info", ((*labels, *about.items()), 1.0)
     for one in RunState:
         yield "forge_run_state", ((*labels, ("state", one.value)), float(one is state))

@@ -63,7 +63,10 @@ def story(maker: RunMaker) -> None:
 
 def test_states_phases_workers_and_losses(maker: RunMaker) -> None:
     story(maker)
+    forge("label", "broken", "--name", "night")
     series = read(forge("prometheus").stdout)
+    (about,) = (dict(labels) for name, labels in series if name == "forge_run_info" and ("run", "broken") in labels)
+    assert (about["name"], about["model_type"], about["host"]) == ("night", "planner", "gpu7")
     for run, state in (("sweep", "running"), ("broken", "failed"), ("gone", "died")):
         states = {one: value(series, "forge_run_state", run=run, state=one) for one in RunState}
         assert [one for one, on in states.items() if on == 1.0] == [state]
