@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import math
+import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -133,6 +134,7 @@ class WandbRuns:
 
     def _begin(self, model: ModelState) -> wandb.Run:
         """Open the model's run."""
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # nothing is sent to its makers
         with _in_words():
             import wandb
 
