@@ -153,6 +153,30 @@ def test_a_training_function_keeps_epochs_behind_one_that_it_reports_again(maker
     assert figures(kept.epochs) == figures(run.expected())
 
 
+def test_epochs_that_come_while_a_history_is_read_are_given_once(
+    maker: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, kept = GrowingRun(maker, models=1), Kept()
+    run.train(1, [1, 2, 3])
+    with Run(run.path) as attached:
+        exporting = Export(attached, kept)
+        exporting.update()
+        run.train(1, [2], shift=0.5)
+        real = attached.epochs_after
+
+        def overtaken(since: int, limit: int, index: int | None = None) -> NumberedEpochs:
+            if index is not None:
+                run.train(1, [3], shift=0.5)
+            return real(since, limit, index)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(attached, "epochs_after", overtaken)
+            exporting.update()
+        exporting.update()
+    assert kept.told == [("1", None, [1, 2, 3]), ("1", 2, [1, 2]), ("1", None, [3])]
+    assert figures(kept.epochs) == figures(run.expected())
+
+
 def test_following_ends_with_the_run_and_has_its_last_epoch(maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "INTERVAL", 0.01)
     run, kept, states = GrowingRun(maker, models=1), Kept(), []
