@@ -41,6 +41,7 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
         CommandWord("runs", "list the known runs", "look"),
         CommandWord("status", "show the models of one run", "look"),
         CommandWord("logs", "show the output of a run or of one model", "look"),
+        CommandWord("prometheus", "show runs to Prometheus: text, a file or a port", "prometheus"),
         CommandWord("wait", "block until a run ends, with its exit status", "look"),
         CommandWord("label", "give a run a name and a note, or print them", "label"),
     ),
@@ -55,7 +56,8 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
         CommandWord("rm", "delete runs", "steer"),
     ),
     "Results": (
-        CommandWord("report", "report a run as text, JSON, CSV or TensorBoard files", "report"),
+        CommandWord("report", "report a run as text, JSON, CSV, a page or pictures", "report"),
+        CommandWord("export", "keep a run in TensorBoard, MLflow, W&B or CSV", "export"),
         CommandWord("best", "print the path of a run's best model", "best"),
         CommandWord("ensemble", "compare a run's models with their mean prediction", "ensemble"),
         CommandWord("predict", "predict for the rows of a table with a run's model", "predict"),

@@ -87,7 +87,7 @@ def _add_completers(parser: argparse.ArgumentParser) -> None:
             completer = by_dest[action.dest]
         elif action.metavar == "DIR":
             completer = DirectoriesCompleter()
-        elif action.metavar in ("FILE", "TEXT") and not words:
+        elif action.metavar in ("FILE", "PLACE", "TEXT") and not words:
             completer = FilesCompleter()
         else:
             completer = _choices(words)

@@ -15,8 +15,7 @@ EXAMPLES = (
 )
 _OPTIONS = (
     ("--no-ui", "batch mode: progress on stderr, results on stdout"),
-    ("--detach", "return when the run has begun"),
-    ("--check", "validate everything, train nothing"),
+    ("--detach, --check", "return when the run has begun; validate, train nothing"),
     ("--settings FILE", "settings in TOML; every setting is a flag, too"),
     ("--help-all", "every option and setting"),
     ("-V, --version", "the version"),
@@ -49,7 +48,6 @@ def text() -> str:
     """The commands in groups, examples and the options of a start: 80 columns, 60 lines."""
     lines = [
         "usage: forge-tui [OPTIONS] | forge-tui COMMAND [OPTIONS]",
-        "",
         "Train PyTorch models in series or in parallel without overloading the machine.",
         "",
         "Examples:",

@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         "--format",
         choices=("text", "json", "csv", "html", "svg", "png", "tensorboard"),
         help="csv: every epoch of every model; html: a page with curves, sweep, mistakes, resources and failures; "
-        "svg, png (extra plots): the curves; tensorboard: every epoch as event files, in a new directory here",
+        "svg, png (extra plots): the curves; tensorboard: as `export --to tensorboard`",
     )
     parser.add_argument("--json", action="store_true", help="the same as --format json")
     parser.add_argument(
@@ -76,7 +76,9 @@ def _require_fitting(arguments: argparse.Namespace, form: str) -> None:
     if arguments.metric and form not in ("svg", "png"):
         raise UsageError("--metric chooses the curves of a picture; add --format svg or --format png")
     if arguments.output is not None and form == "tensorboard":
-        raise UsageError("--output names a file, and event files are a directory; run this where that is to be")
+        raise UsageError(
+            "--output names a file, and event files are a directory; use `export --to tensorboard --output DIR`"
+        )
     if form == "png" and arguments.output == "-" and sys.stdout.isatty():
         raise UsageError("--output -: a picture in PNG is not for a terminal; name a file, or redirect the output")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.protocol.metrics import TEST
@@ -18,8 +18,22 @@ if TYPE_CHECKING:
 
 EPOCH_COLUMNS = ("model", "index", "attempt", "epoch", "step", "time", "best_loss", "seconds")
 """The columns of epochs before those of the metrics."""
+METRIC = "metric."
+"""How the column of a metric begins that is named as a column that is there anyway."""
 CONFIG = "config."
 """How the columns of swept settings begin: a metric may have the same name, as `learning_rate` has."""
+
+
+MODEL_COLUMNS = (
+    "model", "index", "seed", "phase", "epoch", "epochs", "best_epoch", "best_loss", "seconds", "parameters", "attempt",
+    "exact", "error", "path",
+)  # fmt: skip
+"""The columns of models beside swept settings and metrics."""
+
+
+def metric_column(name: str, taken: Collection[str]) -> str:
+    """The column of a metric beside those of the names `taken`: its name, or with `METRIC` before it."""
+    return f"{METRIC}{name}" if name in taken or name.startswith((METRIC, CONFIG)) else name
 
 
 def models_frame(snapshot: Snapshot) -> polars.DataFrame:
@@ -41,7 +55,11 @@ def models_frame(snapshot: Snapshot) -> polars.DataFrame:
         polars.Series("best_epoch", [model.best_epoch for model in models], polars.Int64),
         *(_config_column(key, models) for key in keys),
         *(
-            polars.Series(metric.name, [model.metrics.get(metric.name) for model in models], polars.Float64)
+            polars.Series(
+                metric_column(metric.name, MODEL_COLUMNS),
+                [model.metrics.get(metric.name) for model in models],
+                polars.Float64,
+            )
             for metric in snapshot.metrics.ordered(names)
         ),
         *([polars.Series("value", [model.value for model in models], polars.Float64)] if is_search else []),
@@ -63,7 +81,8 @@ def epochs_frame(snapshot: Snapshot, histories: Iterable[Sequence[EpochFinished]
     names = _recorded(snapshot)
     whole = {column: array("q") for column in ("index", "attempt", "epoch", "step")}
     models: list[str] = []
-    values: dict[str, list[float | None]] = {name: [] for name in ("time", "best_loss", "seconds", *names)}
+    columns = {metric_column(name, EPOCH_COLUMNS): name for name in names}
+    values: dict[str, list[float | None]] = {name: [] for name in ("time", "best_loss", "seconds", *columns)}
     for history in histories:
         for epoch in history:
             models.append(epoch.model)
@@ -71,14 +90,14 @@ def epochs_frame(snapshot: Snapshot, histories: Iterable[Sequence[EpochFinished]
                 kept.append(getattr(epoch, column))
             for column in ("time", "best_loss", "seconds"):
                 values[column].append(getattr(epoch, column))
-            for name in names:
-                values[name].append(_number(epoch.metrics.get(name)))
+            for column, name in columns.items():
+                values[column].append(_number(epoch.metrics.get(name)))
     made = {
         "model": polars.Series("model", models, polars.String),
         **{column: polars.Series(column, kept, polars.Int64) for column, kept in whole.items()},
         **{name: polars.Series(name, kept, polars.Float64) for name, kept in values.items()},
     }
-    return polars.DataFrame([made[name] for name in (*EPOCH_COLUMNS, *names)])
+    return polars.DataFrame([made[name] for name in (*EPOCH_COLUMNS, *columns)])
 
 
 def _recorded(snapshot: Snapshot) -> list[str]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from forge_tui.protocol.request import Farewell
     from forge_tui.protocol.run_info import RunInfo
     from forge_tui.protocol.snapshot import Snapshot
-    from forge_tui.runs.reader import EpochPage, RunReader
+    from forge_tui.runs.reader import EpochPage, LastEpoch, NumberedEpochs, RunReader
 
 _Found = TypeVar("_Found")
 
@@ -318,6 +318,16 @@ class Run:
         """Up to `limit` of a model's epochs after number `since` (0: from the first one), in the order of training."""
         with self._looking() as reader:
             return reader.epoch_page(index, since, limit)
+
+    def epochs_after(self, since: int, limit: int, index: int | None = None) -> NumberedEpochs:
+        """Up to `limit` epochs after event number `since` (0: from the first), of all models or of model `index`."""
+        with self._looking() as reader:
+            return reader.epochs_after(since, limit, index)
+
+    def last_epochs(self) -> dict[int, LastEpoch]:
+        """The newest epoch of each model that has one, by index."""
+        with self._looking() as reader:
+            return reader.last_epochs()
 
     def resources(self) -> list[dict[str, Any]]:
         """The resource samples recorded with the run, oldest first: percent, bytes, UNIX seconds."""

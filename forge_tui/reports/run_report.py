@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from forge_tui.analysis.configs import config_results
 from forge_tui.analysis.ranking import best_model
 from forge_tui.client.details import read_details
-from forge_tui.client.frames import EPOCH_COLUMNS
+from forge_tui.client.frames import EPOCH_COLUMNS, metric_column
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.events import finite
 from forge_tui.protocol.metrics import TEST, old_keys
@@ -191,7 +191,7 @@ def _fields(epoch: EpochFinished) -> dict[str, Any]:
 def _write_csv(run: Run, snapshot: Snapshot, out: Writable) -> None:
     writer = csv.writer(out)
     names = metric_columns(snapshot)
-    writer.writerow((*EPOCH_COLUMNS, *names))
+    writer.writerow((*EPOCH_COLUMNS, *(metric_column(name, EPOCH_COLUMNS) for name in names)))
     for history in run.histories(snapshot.models):
         for epoch in history:
             values = (*(getattr(epoch, column) for column in EPOCH_COLUMNS), *map(epoch.metrics.get, names))

@@ -59,6 +59,25 @@ class EpochPage(NamedTuple):
     replaces_alone: bool = False
 
 
+class NumberedEpochs(NamedTuple):
+    """Epochs with their event numbers, in the order in which they were trained; those repeated by a retry appear again.
+
+    `since` is the argument for the next call, at once if there `may_be_more`.
+    """
+
+    epochs: tuple[tuple[int, EpochFinished], ...]
+    since: int
+    may_be_more: bool
+
+
+class LastEpoch(NamedTuple):
+    """The newest epoch of a model: its event number, its own number and its time (UNIX seconds)."""
+
+    seq: int
+    epoch: int
+    time: float
+
+
 @dataclass(slots=True)
 class _Curve:
     """The part of a model's curve read so far, up to event number `since`."""
@@ -420,6 +439,29 @@ class RunReader:
             return EpochPage(found, page[-1][0] if page else since_seq, len(page) == limit, alone)
 
         return self._read(read, EpochPage((), since_seq, False))
+
+    def epochs_after(self, since_seq: int, limit: int, index: int | None = None) -> NumberedEpochs:
+        """Up to `limit` epochs after `since_seq`, of all models or of model `index`."""
+        where, of = ("", ()) if index is None else ("model_index = ? AND ", (index,))
+
+        def read(connection: sqlite3.Connection) -> NumberedEpochs:
+            page = connection.execute(
+                f"{self._epochs.select} WHERE {where}seq > ? ORDER BY seq LIMIT ?", (*of, since_seq, limit)
+            ).fetchall()
+            found = ((row[0], self._epoch(row, index)) for row in page)
+            epochs = tuple((seq, event[0]) for seq, event in found if event is not None)
+            return NumberedEpochs(epochs, page[-1][0] if page else since_seq, len(page) == limit)
+
+        return self._read(read, NumberedEpochs((), since_seq, False))
+
+    def last_epochs(self) -> dict[int, LastEpoch]:
+        """The newest epoch of each model, by index; checksums are not checked."""
+
+        def read(connection: sqlite3.Connection) -> dict[int, LastEpoch]:
+            newest = connection.execute("SELECT model_index, max(seq), epoch, time FROM epochs GROUP BY model_index")
+            return {index: LastEpoch(seq, epoch, time) for index, seq, epoch, time in newest}
+
+        return self._read(read, {})
 
     def resources(self, since_seq: int = 0, limit: int = 10_000) -> list[tuple[int, dict[str, Any]]]:
         """Up to `limit` resource samples after `since_seq` as `(seq, record)`, oldest first."""

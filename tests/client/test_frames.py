@@ -11,6 +11,7 @@ from typing import Any
 
 import polars
 import pytest
+from growing_runs import GrowingRun
 from run_directories import MESSAGE, RunMaker
 
 from forge_tui import client
@@ -143,6 +144,15 @@ def test_a_run_that_is_gone_says_so(maker: RunMaker) -> None:
         path.rename(path.with_name("elsewhere"))
         assert "was moved or deleted" in run._repr_html_()
         assert repr(run) == f"<Run 'gone' at {str(path)!r}>"
+
+
+def test_metrics_that_are_called_as_columns_get_a_prefix(maker: RunMaker) -> None:
+    run = GrowingRun(maker, models=1)
+    run.train(1, [1], {"epoch": 7.0, "seconds": 0.5, "path": 3.0})
+    with client.attach(run.path) as attached:
+        epochs, models = attached.metrics_frame(), attached.frame()
+    assert epochs.select("epoch", "metric.epoch", "metric.seconds", "path").rows() == [(1, 7.0, 0.5, 3.0)]
+    assert models.select("epoch", "metric.epoch", "metric.seconds", "metric.path").rows() == [(1, 7.0, 0.5, 3.0)]
 
 
 def test_snapshots_and_models_are_short(run: client.Run) -> None:

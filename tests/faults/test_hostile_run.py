@@ -10,10 +10,11 @@ import pytest
 from hostile_place import COMMANDS, GROUPS, Hostile
 
 CHOSEN: list[tuple[str, str, tuple[str, ...]]] = [
-    ("run.db, run", "steering text", ("status", "status --json", "report", "attach")),
+    ("run.db, run", "steering text", ("status", "status --json", "report", "prometheus", "attach")),
     ("run.db, run", "last event 10^15", ("report --format json", "Run (Python)", "resume")),
     ("run.db, models", "name ../", ("status", "logs MODEL", "best", "resume", "rm")),
-    ("run.db, models", "numbers 1e308", ("status", "report", "best --json", "attach")),
+    ("run.db, models", "name ../", ("export --to csv", "report --format tensorboard")),
+    ("run.db, models", "numbers 1e308", ("status", "report", "best --json", "prometheus", "attach")),
     ("run.db, events", "steering failure", ("report", "attach")),
     ("run.db, paths", "../guard", ("rm",)),
     ("run.db, schema", "endless view", ("report --format json", "resume", "rm")),
@@ -40,7 +41,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
         os.chdir(before)
 
 
-@pytest.mark.parametrize(("group", "case", "commands"), CHOSEN, ids=[f"{group}: {case}" for group, case, _ in CHOSEN])
+@pytest.mark.parametrize(
+    ("group", "case", "commands"), CHOSEN, ids=[f"{group}: {case}, {commands[0]}" for group, case, commands in CHOSEN]
+)
 def test_nothing_outside_is_touched_and_nothing_is_run(
     hostile: Hostile, group: str, case: str, commands: tuple[str, ...]
 ) -> None:

@@ -15,7 +15,10 @@ class FoundEvent:
     time: float = 0.0
     step: int = 0
     version: str | None = None
+    starts: bool = False
     figures: dict[str, float] = field(default_factory=dict)
+    plugins: dict[str, bytes] = field(default_factory=dict)
+    """What is for a plugin, by its tag."""
 
 
 def read_events(path: Path) -> list[FoundEvent]:
@@ -45,7 +48,12 @@ def _event(data: bytes) -> FoundEvent:
             case 5:
                 for _, one in _fields(value):
                     parts = dict(_fields(one))
+                    if 9 in parts:
+                        found.plugins[parts[1].decode()] = dict(_fields(dict(_fields(parts[9]))[1]))[2]
+                        continue
                     (found.figures[parts[1].decode()],) = struct.unpack("<f", parts[2])
+            case 7:
+                found.starts = dict(_fields(value))[1] == b"\0" * 7 + b"\1"
             case _:
                 raise AssertionError(f"field {number}")
     return found

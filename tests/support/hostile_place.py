@@ -125,6 +125,8 @@ VIEWS: dict[str, Callable[[Path], Any]] = {
     "report --format json": _cli("report", "RUN", "--format", "json"),
     "report --format csv": _cli("report", "RUN", "--format", "csv"),
     "report --format tensorboard": _cli("report", "RUN", "--format", "tensorboard"),
+    "export --to csv": _cli("export", "RUN", "--to", "csv"),
+    "prometheus": _cli("prometheus", "RUN"),
     "report --against": _cli("report", "RUN", "--against", "OTHER"),
     "best": _cli("best", "RUN"),
     "best --json": _cli("best", "RUN", "--json"),
@@ -316,7 +318,8 @@ def _import_all() -> None:
     for name in (*{command.module for command in command_table.COMMANDS}, "parser"):
         importlib.import_module(f"forge_tui.cli.{name}")
     for name in (
-        "reports.ensemble", "reports.comparison", "exporters.tensorboard", "batch.batch_mode", "reports.run_report",
+        "reports.ensemble", "reports.comparison", "exporters.tensorboard", "exporters.csv_files",
+        "exporters.prometheus_runs", "batch.batch_mode", "reports.run_report",
         "client", "training.export", "training.ensemble", "training.sampling", "tui.app", "tui.terminal",
         "tui.screens.watch", "tui.screens.model", "tui.screens.runs",
     ):  # fmt: skip

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from forge_tui.client.run import Run
 from forge_tui.errors import ForgeError
-from forge_tui.exporters.tensorboard import write_event_files
 from forge_tui.reports.run_report import FORMATS, ReportFormat, export_report
 from forge_tui.text.figures import short_path
 from forge_tui.tui.dialogs.questions import Choice
@@ -44,6 +43,8 @@ async def ask_and_export(app: Teller, name: str, open_run: Callable[[], Run]) ->
     app.tell(f"Writing the report of {name}…")
 
     def write() -> Path:
+        from forge_tui.exporters.tensorboard import write_event_files  # here: the UI starts without it
+
         with open_run() as run:
             return write_event_files(run, directory) if form is None else export_report(run, form, directory)
 
