@@ -1,0 +1,154 @@
+"""Profiles the configured run: begins it for real in a temporary directory, and takes what each worker measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forge_tui import client
+from forge_tui.client.launch import start_profiled
+from forge_tui.errors import ForgeError, RunDirectoryError
+from forge_tui.protocol.profile import DIRECTORY, PHASES, PREFIX, WorkerProfile
+from forge_tui.reports.profile_hints import Conditions
+
+if TYPE_CHECKING:
+    from forge_tui.client.run import Run
+    from forge_tui.protocol.snapshot import Snapshot
+    from forge_tui.settings.schema import Settings
+
+_LOOK_SECONDS = 0.1
+_STOP_SECONDS = 60.0
+# More than are trained in seconds; the run is stopped when every worker has measured.
+_EPOCHS = 1_000_000_000
+_ENDING = ("training.epochs", "training.patience")
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredWorker:
+    """What a worker measured, its phases over time (name, begin and end in nanoseconds), and torch's trace.
+
+    `shift`: microseconds to add to the times of the trace to have those of the phases.
+    """
+
+    profile: WorkerProfile
+    spans: tuple[tuple[str, int, int], ...]
+    trace: dict[str, Any]
+    shift: float
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """All workers of the measured part, and the conditions that hints need to know."""
+
+    workers: tuple[MeasuredWorker, ...]
+    conditions: Conditions
+
+    @property
+    def profiles(self) -> tuple[WorkerProfile, ...]:
+        """What the workers measured."""
+        return tuple(worker.profile for worker in self.workers)
+
+
+def measure(settings: Settings, seconds: float, tell: Callable[[str], None]) -> Profile:
+    """Train for about `seconds` per worker, and return what was measured; nothing of the run is left.
+
+    `tell` is called with a line when the run has begun. Raises `ForgeError` if it does not begin, or if a worker ends
+    before it has measured.
+    """
+    with tempfile.TemporaryDirectory(prefix="forge-tui-profile-") as place:
+        path = Path(place) / "run"
+        with start_profiled(endless(settings, path), seconds) as run:
+            try:
+                tell(f"measuring each worker for about {seconds:g} s, in a temporary directory")
+                _wait_for_all(run)
+            finally:
+                _end(run)
+            info = run.snapshot().run
+        found = tuple(_read(file) for file in sorted(_results(path), key=_number))
+        client.delete(path)
+    conditions = Conditions(workers=info.workers, models=info.models, fuse=info.fuse, cpus=_cpus())
+    return Profile(found, conditions)
+
+
+def endless(settings: Settings, path: Path) -> Settings:
+    """The settings of a run in `path` that trains until it is stopped, and does nothing else."""
+    training = settings.training
+    patience = _EPOCHS if training.patience else training.patience
+    sweep = {name: values for name, values in settings.sweep.items() if name not in _ENDING}
+    return replace(
+        settings,
+        training=replace(training, epochs=_EPOCHS, patience=patience),
+        run=replace(
+            settings.run, output=str(path), max_seconds=None, halving=None, after=None, on_finish=(), max_retries=0
+        ),
+        sweep=sweep,
+    )
+
+
+def _cpus() -> int:
+    """CPUs that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _wait_for_all(run: Run) -> None:
+    """Wait until every worker that trains has written its result. Raises `ForgeError` if a model ends before."""
+    while True:
+        snapshot = run.snapshot()
+        measured = {name for file in _results(run.path) for name in _models(file)}
+        for failure in snapshot.failures:
+            if failure.model not in measured:
+                raise ForgeError(f"{failure.model} failed before it was measured: {failure.message}")
+        if not snapshot.state.is_live:
+            raise ForgeError(
+                f"the run to be measured ended as {snapshot.state}: {snapshot.run.reason or 'no reason is known'}"
+            )
+        if measured and _in_training(snapshot) <= measured:
+            return
+        run.pass_time(_LOOK_SECONDS)
+
+
+def _in_training(snapshot: Snapshot) -> set[str]:
+    return {model.name for model in snapshot.models if model.phase.is_active}
+
+
+def _end(run: Run) -> None:
+    """Stop the run, and wait until its directory is free."""
+    try:
+        if run.snapshot().state.is_live:
+            run.stop()
+        run.wait(_STOP_SECONDS)
+    except TimeoutError:
+        run.kill()
+        run.wait()
+    except RunDirectoryError:
+        pass  # it is gone; the error that led here is the one to tell
+
+
+def _results(path: Path) -> list[Path]:
+    return [file for file in (path / DIRECTORY).glob("*.json") if file.stem.isdigit()]
+
+
+def _number(file: Path) -> int:
+    return int(file.stem)
+
+
+def _models(file: Path) -> Sequence[str]:
+    return WorkerProfile.from_record(json.loads(file.read_bytes())).models
+
+
+def _read(file: Path) -> MeasuredWorker:
+    record = json.loads(file.read_bytes())
+    spans = tuple((str(name), int(begun), int(ended)) for name, begun, ended in record["spans"])
+    trace = json.loads(file.with_name(f"{file.stem}-trace.json").read_bytes())
+    return MeasuredWorker(WorkerProfile.from_record(record), spans, trace, _shift(trace, record["traced_at"]))
+
+
+def _shift(trace: dict[str, Any], begun: int) -> float:
+    """From torch's clock to that of the phases: the first traced phase began at `begun` nanoseconds."""
+    begins = (event["ts"] for event in trace["traceEvents"] if event.get("name") == f"{PREFIX}{PHASES[0]}")
+    return begun / 1e3 - float(min(begins, default=0.0))
