@@ -50,7 +50,7 @@ class OperationCost:
 
 @dataclass(frozen=True, slots=True)
 class Doubled:
-    """Seconds of forward and backward with the batch size, and with twice as many samples: medians."""
+    """Seconds of forward and backward with the batch size, and with twice as many samples: the shortest of several."""
 
     batch_size: int
     seconds: float

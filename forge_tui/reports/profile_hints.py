@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from forge_tui.protocol.profile import WorkerProfile
+from forge_tui.text.figures import count
 
 MUCH_WAITING = 0.15
 OTHERS_CPUS = 0.85
 """Where the run used less than this part of the CPUs, and waited for them, others had the rest."""
 IDLE_THREADS = 0.6
-CHEAP_DOUBLING = 1.4
+CHEAP_DOUBLING, DISTURBED_DOUBLING = 1.4, 0.9
+"""Twice the samples never take less time: below, something else has disturbed the measurement."""
 MUCH_DATA, MUCH_VALIDATION, MUCH_CHECKPOINTS, MUCH_RECORDS = 0.2, 0.25, 0.1, 0.15
 IDLE_DEVICE = 0.5
 _MOST_BATCH = 1 << 20
@@ -91,10 +93,11 @@ def _idle_device(workers: Sequence[WorkerProfile], _conditions: Conditions) -> H
 
 def _room_for_more_samples(workers: Sequence[WorkerProfile], conditions: Conditions) -> Hint | None:
     found = [worker.doubled for worker in workers if worker.doubled is not None]
-    if not found or (factor := statistics.median(one.factor for one in found)) >= CHEAP_DOUBLING:
+    factor = statistics.median([one.factor for one in found] or [2.0])
+    if not DISTURBED_DOUBLING <= factor < CHEAP_DOUBLING:
         return None
     size = workers[0].batch_size
-    gain = f"up to {2 / factor:.1f}x as many samples per second"
+    gain = f"up to {2 / max(1.0, factor):.1f}x as many samples per second"
     words = f"forward and backward with twice the samples take {factor:.2f}x as long"
     ways = [f"--batch-size {2 * size} ({gain}; it changes what is learned)"] if 2 * size <= _MOST_BATCH else []
     alone = conditions.models - conditions.fuse
@@ -145,7 +148,7 @@ def _many_records(workers: Sequence[WorkerProfile], conditions: Conditions) -> H
     share, steps = _mean_share(workers, "records"), workers[0].steps_per_epoch
     if share < MUCH_RECORDS:
         return None
-    words = f"the end of an epoch takes {_percent(share)} of the time, because an epoch has only {steps} steps"
+    words = f"the end of an epoch takes {_percent(share)} of the time, because an epoch has only {count(steps, 'step')}"
     if conditions.models > conditions.fuse:
         return Hint("group", f"{words}: models that train together (--mode parallel --fuse N) share it in part")
     return Hint("records", f"{words}: this is what short epochs cost")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from forge_tui.protocol.profile import PHASES, OperationCost, PhaseCost, WorkerProfile
 from forge_tui.reports.profile_hints import Hint
 from forge_tui.safe_io.printing import printable
-from forge_tui.text.figures import table
+from forge_tui.text.figures import count, table
 
 _MOST_KINDS = 8
 
@@ -31,10 +31,12 @@ def time_text(seconds: float) -> str:
 def _worker_text(number: int, worker: WorkerProfile) -> str:
     first, *others = worker.models
     models = f"{first} and {len(others)} more together" if others else first
-    threads = f"{worker.threads} thread{'s' if worker.threads > 1 else ''}"
+    threads, steps, samples = (
+        count(worker.threads, "thread"), count(worker.steps, "step"), count(worker.batch_size, "sample")
+    )  # fmt: skip
     head = (
-        f"Worker {number}: {printable(models)}, {worker.device}, {threads}; {worker.steps:,} steps of "
-        f"{worker.batch_size} samples in {worker.seconds:.1f} s\n"
+        f"Worker {number}: {printable(models)}, {worker.device}, {threads}; {steps} of {samples} in "
+        f"{worker.seconds:.1f} s\n"
     )
     return (
         head
@@ -59,9 +61,9 @@ def _how_often(cost: PhaseCost, worker: WorkerProfile) -> str:
     if cost.every == "step":
         return "every step"
     if cost.every == "epoch":
-        return f"{time_text(cost.once)} per epoch of {worker.steps_per_epoch:,} steps"
+        return f"{time_text(cost.once)} per epoch of {count(worker.steps_per_epoch, 'step')}"
     interval = worker.checkpoint_interval
-    return f"{time_text(cost.once)} every {f'{interval:,} epochs' if interval > 1 else 'epoch'}"
+    return f"{time_text(cost.once)} every {count(interval, 'epoch') if interval > 1 else 'epoch'}"
 
 
 def _kind_rows(worker: WorkerProfile) -> Iterator[tuple[str, ...]]:
@@ -73,7 +75,8 @@ def _kind_rows(worker: WorkerProfile) -> Iterator[tuple[str, ...]]:
     for kind, costs in ordered[:_MOST_KINDS]:
         seconds, most = sum(map(_seconds, costs)), max(costs, key=_seconds)
         calls = sum(one.calls for one in costs)
-        name = most.phase if most.name == kind else f"{most.name.removeprefix('aten::')} in {most.phase}"
+        short = most.name.rpartition(": ")[2].removeprefix("aten::")
+        name = most.phase if most.name == kind else f"{short} in {most.phase}"
         share = seconds / total if total else 0.0
         yield kind, _share(share), f"{calls:g}" if calls else "", time_text(seconds), printable(name)
 

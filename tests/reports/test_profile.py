@@ -190,6 +190,8 @@ def test_a_hint_follows_from_what_was_measured(
 
 
 def test_what_was_not_measured_gives_no_hint() -> None:
+    disturbed = replace(WORKER, doubled=Doubled(32, 1e-3, 5e-4), phases=WORKER.phases[:-1])
+    assert hints([disturbed], Conditions(4, 9, 1, 1)) == []
     unknown = replace(WORKER, cpu_wait=None, doubled=None, phases=WORKER.phases[:-1])
     assert hints([unknown], Conditions(4, 9, 1, 1)) == []
 

@@ -22,6 +22,7 @@ UNTRACED = "first steps"
 _MICRO = 1e-6
 # The first that fits counts.
 _KINDS = (
+    ("compiled code", r"^Compiled|Torch-Compiled|^## Call"),
     ("autograd", r"^autograd::|[a-z]Backward\d*$|^torch::autograd::"),
     ("attention", r"attention|flash|efficient_attention"),
     ("recurrent", r"lstm|gru|rnn"),

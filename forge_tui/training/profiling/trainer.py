@@ -35,7 +35,7 @@ from forge_tui.training.trainer import Trainer
 
 _WARM_UP_STEPS, _TIMED_STEPS, _UNTRACED_STEPS, _TRACED_STEPS = 3, 5, 2, 5
 _WARM_UP_PART = 0.25
-_REPEATS = 5
+_DOUBLED_PART, _LEAST_REPEATS = 0.1, 5
 _ORDER = "data of an epoch"
 """The first batch of an epoch, with the order of all."""
 
@@ -111,6 +111,8 @@ class ProfiledTrainer(Trainer):
             first = False
             if batch is None:
                 break
+            if self._stage is Stage.WARM_UP and not self._steps:
+                self._compile_last(state, data, batch)
             continues = self._control.may_continue()
             clock.mark("waiting")
             if not continues:
@@ -126,6 +128,18 @@ class ProfiledTrainer(Trainer):
         state.epoch_seconds += spent
         state.seconds += spent
         return continues
+
+    def _compile_last(self, state: TrainingState, data: PlacedData, batch: tuple[Tensor, Tensor]) -> None:
+        """Compile for the last batch of an epoch, too, if it is shorter: that takes as long as thousands of steps."""
+        size = self._settings.training.batch_size
+        rest = data.batches.samples % size
+        if not self._settings.training.compile or not rest or data.batches.samples < size:
+            return
+        axis = 1 if isinstance(state, GroupState) else 0
+        inputs, targets = (part.narrow(axis, 0, rest) for part in batch)
+        state.loss(data, inputs, targets).backward()
+        for parameter in state.parameters:
+            parameter.grad = None
 
     def _finish_epoch(self, state: TrainingState, data: PlacedData) -> None:
         self._clock.start()
@@ -199,26 +213,37 @@ class ProfiledTrainer(Trainer):
             yield from state.batches(data, [member.job.seed for member in self._members])
 
     def _doubled(self, state: TrainingState, data: PlacedData, batch: tuple[Tensor, Tensor]) -> Doubled | None:
-        """Forward and backward with a batch, and with one of twice as many samples; None if that does not fit."""
+        """Forward and backward with a batch, and with one of twice as many samples.
+
+        None if that does not fit, and for a compiled model, which would be compiled again.
+        """
+        if self._settings.training.compile:
+            return None
         axis = 1 if isinstance(state, GroupState) else 0
         twice = tuple(torch.cat([part, part], dim=axis) for part in batch)
         found: dict[int, list[float]] = {1: [], 2: []}
+        ends = time.perf_counter() + self._profile_seconds * _DOUBLED_PART
         try:
-            for _ in range(_REPEATS + 1):  # the first ones warm up
+            while len(found[2]) <= _LEAST_REPEATS or time.perf_counter() < ends:
                 for factor, (inputs, targets) in ((1, batch), (2, twice)):
-                    synchronize(self._device)
-                    begun = time.perf_counter()
+                    begun = self._now()
                     state.loss(data, inputs, targets).backward()
-                    synchronize(self._device)
-                    found[factor].append(time.perf_counter() - begun)
+                    found[factor].append(self._now() - begun)
                     for parameter in state.parameters:
                         parameter.grad = None
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             return None
-        once, both = (statistics.median(found[factor][1:]) for factor in (1, 2))
+        once, both = (min(found[factor][1:]) for factor in (1, 2))  # the first ones warm up
         return Doubled(batch[0].shape[axis], once, both)
+
+    def _now(self) -> float:
+        """Seconds that count: of one thread on a CPU its CPU time, so that others' work does not; else the clock's."""
+        if self._device.type == "cpu" and torch.get_num_threads() == 1:
+            return time.thread_time()
+        synchronize(self._device)
+        return time.perf_counter()
 
     # --- the result
 
@@ -236,7 +261,7 @@ class ProfiledTrainer(Trainer):
             models=tuple(job.model for job in self._jobs),
             device=self._jobs[0].device,
             threads=torch.get_num_threads(),
-            batch_size=training.batch_size,
+            batch_size=min(training.batch_size, data.batches.samples),
             steps_per_epoch=data.batches.steps,
             checkpoint_interval=training.checkpoint_interval,
             steps=steps,

@@ -82,7 +82,7 @@ class Sidebar(Container, can_focus=False):
             if run.limit_hint:
                 text.append(f"more with {printable(run.limit_hint)}\n", style="dim")
             if run.energy is not None:
-                _energy_part(text, run.energy)
+                energy_part(text, run.energy)
         if suggestion:
             _entry(text, "SUGGESTED", "", "" if width >= _ROOMY else "\n")
             text.append(f"{printable(suggestion)}\n")
@@ -124,7 +124,8 @@ class Sidebar(Container, can_focus=False):
             _entry(text, "PRESSURE", pressure)
 
 
-def _energy_part(text: Text, record: Mapping[str, Any]) -> None:
+def energy_part(text: Text, record: Mapping[str, Any]) -> None:
+    """Append the lines of a run's energy."""
     from forge_tui.protocol.energy import Energy  # here: the first paint needs none
     from forge_tui.text.energy_lines import energy_in_short
 

@@ -85,7 +85,7 @@ def test_a_busy_thread_keeps_a_cpu_busy() -> None:
         ("aten::index_select", "embedding and index"), ("aten::lstm", "recurrent"),
         ("aten::scaled_dot_product_attention", "attention"), ("aten::gelu", "element-wise and other"),
         ("aten::add_", "element-wise and other"), ("aten::threshold_backward", "element-wise and other"),
-        (OUTSIDE, OUTSIDE),
+        (OUTSIDE, OUTSIDE), ("CompiledFunctionBackward", "compiled code"),
     ],
 )  # fmt: skip
 def test_the_kind_of_an_operation(name: str, kind: str) -> None:
