@@ -13,8 +13,8 @@ from forge_tui.settings.amounts import real_number
 
 _SECONDS = 3.0
 _WHY = (
-    "it measures the steps of the built-in loop, and a loop of your own has steps that only it knows: use "
-    "torch.profiler in it"
+    "it measures loops in this program's own workers, and a command is a program of its own: use its profiler, such as "
+    "torch.profiler"
 )
 
 
@@ -40,7 +40,8 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     from forge_tui.settings.replacement import refuse_replacement
 
     settings = resolve_arguments(arguments).settings
-    refuse_replacement(settings, "profile", _WHY)
+    if settings.run.command:
+        refuse_replacement(settings, "profile", _WHY)
     if settings.engine.name != "local":
         raise UsageError(f"profile measures on this machine; leave out --engine {settings.engine.name}")
     place = None if arguments.trace is None else Path(arguments.trace).expanduser()

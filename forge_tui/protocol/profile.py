@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-PHASES = ("data", "forward", "backward", "optimizer", "validation", "records", "checkpoints", "waiting")
+REST = "the rest"
+"""Of a training function: the forward pass, and all that is not one of the other phases."""
+PHASES = ("data", "forward", REST, "backward", "optimizer", "validation", "records", "checkpoints", "waiting")
 """In the order of a table. `records`: metrics and reports to the runner; `waiting`: pauses and verdicts."""
 
 DIRECTORY = "profile"
@@ -70,7 +72,8 @@ class WorkerProfile:
     of the time in which its training thread was ready and had no CPU (None: the system does not tell).
     `write_seconds`: of a checkpoint's write in the background, which training does not wait for (None: none was seen).
     `device_busy`: the share of the time in which the GPU computed (None: on the CPU). `data_is_stored`: every batch is
-    read from the disk.
+    read from the disk. `is_function`: of a training function, whose batch size and checkpoints are its own (0),
+    and whose epochs are its reports (0 steps: none was seen).
     """
 
     models: tuple[str, ...]
@@ -89,6 +92,7 @@ class WorkerProfile:
     device_busy: float | None = None
     doubled: Doubled | None = None
     data_is_stored: bool = False
+    is_function: bool = False
 
     @property
     def step_seconds(self) -> float:

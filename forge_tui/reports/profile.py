@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from forge_tui.client.launch import start_profiled
 from forge_tui.errors import ForgeError, RunDirectoryError
 from forge_tui.protocol.profile import DIRECTORY, PHASES, PREFIX, WorkerProfile
 from forge_tui.reports.profile_hints import Conditions
+from forge_tui.safe_io.printing import named
+from forge_tui.settings.training_function import is_function
 
 if TYPE_CHECKING:
     from forge_tui.client.run import Run
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.1
 _STOP_SECONDS = 60.0
+_FUNCTION_SECONDS = 120.0
 # More than are trained in seconds; the run is stopped when every worker has measured.
 _EPOCHS = 1_000_000_000
 _ENDING = ("training.epochs", "training.patience")
@@ -65,7 +69,8 @@ def measure(settings: Settings, seconds: float, tell: Callable[[str], None]) -> 
         with start_profiled(endless(settings, path), seconds) as run:
             try:
                 tell(f"measuring each worker for about {seconds:g} s, in a temporary directory")
-                _wait_for_all(run)
+                train = settings.training.train
+                _wait_for_all(run, train if is_function(train) else None, seconds)
             finally:
                 _end(run)
             info = run.snapshot().run
@@ -78,11 +83,13 @@ def measure(settings: Settings, seconds: float, tell: Callable[[str], None]) -> 
 def endless(settings: Settings, path: Path) -> Settings:
     """The settings of a run in `path` that trains until it is stopped, and does nothing else."""
     training = settings.training
+    # A function may make room for all its epochs.
+    epochs = training.epochs if is_function(training.train) else _EPOCHS
     patience = _EPOCHS if training.patience else training.patience
     sweep = {name: values for name, values in settings.sweep.items() if name not in _ENDING}
     return replace(
         settings,
-        training=replace(training, epochs=_EPOCHS, patience=patience),
+        training=replace(training, epochs=epochs, patience=patience),
         run=replace(
             settings.run, output=str(path), max_seconds=None, halving=None, after=None, on_finish=(), max_retries=0
         ),
@@ -95,14 +102,28 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _wait_for_all(run: Run) -> None:
-    """Wait until every worker that trains has written its result. Raises `ForgeError` if a model ends before."""
+def _wait_for_all(run: Run, function: str | None, seconds: float) -> None:
+    """Wait until every worker that trains has written its result. Raises `ForgeError` if a model ends before.
+
+    `function`: the training function, which may never make a step; None: the built-in loop trains.
+    """
+    limit = _FUNCTION_SECONDS + 10 * seconds
+    deadline = time.monotonic() + limit
     while True:
         snapshot = run.snapshot()
         measured = {name for file in _results(run.path) for name in _models(file)}
+        if measured and not snapshot.state.is_live:
+            return  # a training function that was short
         for failure in snapshot.failures:
             if failure.model not in measured:
                 raise ForgeError(f"{failure.model} failed before it was measured: {failure.message}")
+        if not snapshot.state.is_live and function:
+            raise ForgeError(f"--train {named(function)} ended before enough steps of an optimizer of torch were made")
+        if function and time.monotonic() > deadline:
+            raise ForgeError(
+                f"--train {named(function)} has made no steps of an optimizer of torch in {limit:.0f} s: only loops "
+                "with torch.optim can be measured"
+            )
         if not snapshot.state.is_live:
             raise ForgeError(
                 f"the run to be measured ended as {snapshot.state}: {snapshot.run.reason or 'no reason is known'}"
@@ -144,11 +165,13 @@ def _models(file: Path) -> Sequence[str]:
 def _read(file: Path) -> MeasuredWorker:
     record = json.loads(file.read_bytes())
     spans = tuple((str(name), int(begun), int(ended)) for name, begun, ended in record["spans"])
-    trace = json.loads(file.with_name(f"{file.stem}-trace.json").read_bytes())
+    traced = file.with_name(f"{file.stem}-trace.json")
+    trace = json.loads(traced.read_bytes()) if traced.exists() else {"traceEvents": []}
     return MeasuredWorker(WorkerProfile.from_record(record), spans, trace, _shift(trace, record["traced_at"]))
 
 
 def _shift(trace: dict[str, Any], begun: int) -> float:
     """From torch's clock to that of the phases: the first traced phase began at `begun` nanoseconds."""
-    begins = (event["ts"] for event in trace["traceEvents"] if event.get("name") == f"{PREFIX}{PHASES[0]}")
+    names = {f"{PREFIX}{phase}" for phase in PHASES}
+    begins = (event["ts"] for event in trace["traceEvents"] if event.get("name") in names)
     return begun / 1e3 - float(min(begins, default=0.0))

@@ -114,6 +114,8 @@ def _slow_data(workers: Sequence[WorkerProfile], _conditions: Conditions) -> Hin
     if share < MUCH_DATA:
         return None
     words = f"batches take {_percent(share)} of the time"
+    if workers[0].is_function:
+        return Hint("data", f"{words}: DataLoader(num_workers=N) makes them beside the steps; tensors need no loader")
     if not workers[0].data_is_stored:
         return Hint("data", f"{words}, although the data is in memory: larger batches have fewer of them")
     return Hint(
@@ -137,6 +139,8 @@ def _slow_checkpoints(workers: Sequence[WorkerProfile], _conditions: Conditions)
     if share < MUCH_CHECKPOINTS:
         return None
     interval = workers[0].checkpoint_interval
+    if workers[0].is_function:
+        return Hint("checkpoints", f"trial.checkpoint takes {_percent(share)} of the time: call it less often")
     return Hint(
         "checkpoints",
         f"checkpoints take {_percent(share)} of the time: --checkpoint-interval {10 * interval} instead of {interval} "
@@ -148,6 +152,8 @@ def _many_records(workers: Sequence[WorkerProfile], conditions: Conditions) -> H
     share, steps = _mean_share(workers, "records"), workers[0].steps_per_epoch
     if share < MUCH_RECORDS:
         return None
+    if workers[0].is_function:
+        return Hint("records", f"trial.report takes {_percent(share)} of the time: report less often")
     words = f"the end of an epoch takes {_percent(share)} of the time, because an epoch has only {count(steps, 'step')}"
     if conditions.models > conditions.fuse:
         return Hint("group", f"{words}: models that train together (--mode parallel --fuse N) share it in part")

@@ -11,6 +11,7 @@ from forge_tui.safe_io.printing import printable
 from forge_tui.text.figures import count, table
 
 _MOST_KINDS = 8
+_KINDS = ("KIND OF OPERATION", "SHARE", "CALLS", "PER STEP", "MOST OF IT")
 
 
 def profile_text(workers: Sequence[WorkerProfile], found: Sequence[Hint]) -> str:
@@ -34,14 +35,12 @@ def _worker_text(number: int, worker: WorkerProfile) -> str:
     threads, steps, samples = (
         count(worker.threads, "thread"), count(worker.steps, "step"), count(worker.batch_size, "sample")
     )  # fmt: skip
-    head = (
-        f"Worker {number}: {printable(models)}, {worker.device}, {threads}; {steps} of {samples} in "
-        f"{worker.seconds:.1f} s\n"
-    )
+    made = f"{steps} of its optimizers" if worker.is_function else f"{steps} of {samples}"
+    head = f"Worker {number}: {printable(models)}, {worker.device}, {threads}; {made} in {worker.seconds:.1f} s\n"
     return (
         head
         + table(("PHASE", "SHARE", "PER STEP", "MEASURED"), list(_phase_rows(worker)))
-        + table(("KIND OF OPERATION", "SHARE", "CALLS", "PER STEP", "MOST OF IT"), list(_kind_rows(worker)))
+        + (table(_KINDS, list(_kind_rows(worker))) if worker.operations else "")
         + "".join(f"{line}\n" for line in _notes(worker))
     )
 
@@ -63,6 +62,8 @@ def _how_often(cost: PhaseCost, worker: WorkerProfile) -> str:
     if cost.every == "epoch":
         return f"{time_text(cost.once)} per epoch of {count(worker.steps_per_epoch, 'step')}"
     interval = worker.checkpoint_interval
+    if worker.is_function:
+        return f"{time_text(cost.once)} each time ({cost.times:,} measured)"
     return f"{time_text(cost.once)} every {count(interval, 'epoch') if interval > 1 else 'epoch'}"
 
 
@@ -86,14 +87,17 @@ def _seconds(cost: OperationCost) -> float:
 
 
 def _notes(worker: WorkerProfile) -> Iterator[str]:
-    yield "Operations: of 5 steps under torch's profiler, which slows small ones; outside them is Python."
+    if worker.operations:
+        yield "Operations: of 5 steps under torch's profiler, which slows small ones; outside them is Python."
+    if worker.is_function:
+        yield "The rest: the forward pass, and all of the function that is no call of torch or of its trial."
     wait = "" if worker.cpu_wait is None else f"; its steps waited for a CPU {_share(worker.cpu_wait)} of the time"
     yield f"CPUs: {worker.cpus:.1f} busy{wait}."
     if worker.device_busy is not None:
         yield f"GPU: computing {_share(worker.device_busy)} of the time. Each phase was waited for, unlike in a run."
     if worker.doubled is not None:
         yield f"Twice the samples: forward and backward take {worker.doubled.factor:.2f}x as long."
-    if worker.write_seconds is not None:
+    if worker.write_seconds is not None and not worker.is_function:
         yield f"A checkpoint is written in {time_text(worker.write_seconds)} while training continues."
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from running import SMALL, forge
 
-from forge_tui.protocol.profile import PHASES, Doubled, OperationCost, PhaseCost, WorkerProfile
+from forge_tui.protocol.profile import PHASES, REST, Doubled, OperationCost, PhaseCost, WorkerProfile
 from forge_tui.reports.profile import MeasuredWorker, endless
 from forge_tui.reports.profile_hints import Conditions, hints
 from forge_tui.reports.profile_table import profile_text, time_text
@@ -32,6 +32,7 @@ WORKER = WorkerProfile(
     doubled=Doubled(32, 1e-3, 1.9e-3),
 )  # fmt: skip
 CHEAP = replace(WORKER, doubled=Doubled(32, 1e-3, 1.1e-3))
+BUILT_IN = [phase for phase in PHASES if phase != REST]
 ALONE = Conditions(workers=1, models=1, fuse=1, cpus=1)
 
 
@@ -53,7 +54,7 @@ def test_two_workers_measure_themselves_and_nothing_is_left(tmp_path: Path) -> N
     workers = [WorkerProfile.from_record(record) for record in found["workers"]]
     assert sorted(worker.models for worker in workers) == [("cognate_planner_1",), ("cognate_planner_2",)]
     for worker in workers:
-        assert {cost.phase for cost in worker.phases} == set(PHASES)
+        assert {cost.phase for cost in worker.phases} == set(BUILT_IN)
         assert all(cost.seconds >= 0 for cost in worker.phases)
         assert sum(map(worker.share, PHASES)) == pytest.approx(1.0)
         assert worker.steps >= 5
@@ -77,10 +78,55 @@ def test_a_group_is_one_worker_and_the_table_says_so() -> None:
     lines = done.stdout.splitlines()
     assert lines[0].startswith("Worker 1: cognate_planner_1 and 2 more together, cpu, 1 thread; ")
     assert lines[1].split() == ["PHASE", "SHARE", "PER", "STEP", "MEASURED"]
-    assert [line.split()[0] for line in lines[2:10]] == list(PHASES)
+    assert [line.split()[0] for line in lines[2:10]] == BUILT_IN
     assert lines[10].startswith("a step")
     assert any(line.startswith(("hint: ", "no hint: ")) for line in lines)
     assert "measuring each worker for about 0.2 s" in done.stderr
+
+
+FUNCTION = """
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+def train(trial):
+    data = DataLoader(TensorDataset(torch.ones(40, 8), torch.ones(40, 1)), batch_size=4)
+    model = torch.nn.Linear(8, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for epoch in range(trial.epochs):
+        for inputs, targets in data:
+            loss = (model(inputs) - targets).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        trial.report(loss=loss.item())
+        trial.checkpoint({"model": model.state_dict()})
+"""
+
+
+@pytest.mark.usefixtures("_elsewhere")
+def test_a_training_function_is_measured_by_its_calls(tmp_path: Path) -> None:
+    Path("own.py").write_text(FUNCTION)
+    given = ("--train", "own.py:train", "--models", "1", "--threads", "1", "--epochs", "100000")
+    done = forge("profile", *given, "--seconds", "0.3", "--json", "--trace", "t.json")
+    (worker,) = (WorkerProfile.from_record(record) for record in json.loads(done.stdout)["workers"])
+    assert worker.is_function
+    assert {cost.phase for cost in worker.phases} == {
+        "data", "the rest", "backward", "optimizer", "records", "checkpoints",
+    }  # fmt: skip
+    assert worker.steps_per_epoch in range(5, 16)  # ten steps, as far as whole epochs were measured
+    assert {one.phase for one in worker.operations} == {"data", "the rest", "backward", "optimizer"}
+    (product,) = [one for one in worker.operations if one.name == "aten::addmm"]
+    assert (product.phase, product.calls) == ("the rest", 1.0)
+    names = {event["name"] for event in json.loads(Path("t.json").read_text())["traceEvents"]}
+    assert {"the rest", "forge-tui: optimizer", "aten::addmm"} <= names
+    assert {path.name for path in tmp_path.iterdir()} <= {"own.py", "t.json", "__pycache__"}
+
+
+@pytest.mark.usefixtures("_elsewhere")
+def test_a_training_function_without_an_optimizer_cannot_be_measured() -> None:
+    Path("own.py").write_text("def train(trial):\n    trial.report(loss=1.0)\n")
+    done = forge("profile", "--train", "own.py:train", "--models", "1", "--epochs", "1", status=1)
+    assert "ended before enough steps of an optimizer of torch were made" in done.stderr
 
 
 @pytest.mark.usefixtures("_elsewhere")
@@ -98,7 +144,6 @@ def test_a_worker_that_fails_before_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (("--train", "own.py:train"), "profile cannot be used with --train own.py:train"),
         (("--", "python", "train.py"), "profile cannot be used with a command of your own"),
         (("--seconds", "0"), "must be more than 0"),
         (("--trace", "nowhere/trace.json"), "there is no directory"),
@@ -180,6 +225,9 @@ def with_phase(phase: str, seconds: float) -> WorkerProfile:
         (with_phase("checkpoints", 1e-3), ALONE, "checkpoints", "--checkpoint-interval 100 instead of 10"),
         (with_phase("records", 1e-3), ALONE, "records", "an epoch has only 20 steps"),
         (with_phase("records", 1e-3), Conditions(1, 6, 1, 1), "group", "--fuse N"),
+        (replace(with_phase("records", 1e-3), is_function=True), ALONE, "records", "report less often"),
+        (replace(with_phase("checkpoints", 1e-3), is_function=True), ALONE, "checkpoints", "call it less often"),
+        (replace(with_phase("data", 1e-3), is_function=True), ALONE, "data", "DataLoader(num_workers=N)"),
     ],
 )  # fmt: skip
 def test_a_hint_follows_from_what_was_measured(

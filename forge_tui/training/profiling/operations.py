@@ -71,6 +71,14 @@ class OperationTrace:
         with self._profile:
             yield
 
+    def start(self) -> None:
+        """Trace what follows, until `stop`. Raises `RuntimeError` if another profiler runs."""
+        self._profile.start()
+
+    def stop(self) -> None:
+        """End the trace."""
+        self._profile.stop()
+
     @staticmethod
     def phase(name: str) -> record_function:
         """Names what is done within it."""
@@ -80,19 +88,21 @@ class OperationTrace:
         """Write the events in Chrome's trace format."""
         self._profile.export_chrome_trace(str(path))
 
-    def result(self, steps: int, seconds: float) -> Traced:
-        """The operations of `steps`, which took `seconds`."""
+    def result(self, steps: int, seconds: float, *, between: str | None = None) -> Traced:
+        """The operations of `steps`, which took `seconds`. `between`: the phase of those in none (None: left out)."""
         events = [event for event in self._profile.events() or () if event.device_type.name == "CPU"]
         labels = sorted((event for event in events if event.name.startswith(PREFIX)), key=_begin)
         begins = [_begin(event) for event in labels]
         found: defaultdict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
         for event in events:
             place = bisect_right(begins, _begin(event)) - 1
-            if place < 0 or _begin(event) > labels[place].time_range.end:
-                continue  # between phases
-            phase = labels[place].name.removeprefix(PREFIX)
-            if phase == UNTRACED:
+            if place < 0:
                 continue
+            phase = labels[place].name.removeprefix(PREFIX)
+            is_between = _begin(event) > labels[place].time_range.end
+            if phase == UNTRACED or (is_between and between is None):
+                continue
+            phase = between if is_between and between is not None else phase
             is_label = event.name.startswith(PREFIX)
             sums = found[OUTSIDE if is_label else event.name, phase]
             sums[0] += 0 if is_label else 1

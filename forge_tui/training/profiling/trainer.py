@@ -6,7 +6,6 @@ an epoch takes hours; a cost per epoch is then divided by the steps of a whole o
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +18,7 @@ from torch import Tensor
 from forge_tui.protocol.events import CheckpointSaved, Event
 from forge_tui.protocol.job import Control, Job
 from forge_tui.protocol.metrics import Metrics
-from forge_tui.protocol.profile import DIRECTORY, Doubled, Every, PhaseCost, WorkerProfile
-from forge_tui.safe_io.whole_files import write_atomically
+from forge_tui.protocol.profile import Doubled, Every, PhaseCost, WorkerProfile
 from forge_tui.training.departures import AtRung
 from forge_tui.training.failures import is_out_of_memory
 from forge_tui.training.group_state import GroupState
@@ -30,6 +28,7 @@ from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.process import synchronize
 from forge_tui.training.profiling.clock import CpuClock, PhaseClock
 from forge_tui.training.profiling.operations import UNTRACED, OperationTrace, Traced
+from forge_tui.training.profiling.result import write_result
 from forge_tui.training.state import TrainingState
 from forge_tui.training.trainer import Trainer
 
@@ -202,7 +201,7 @@ class ProfiledTrainer(Trainer):
             result = trace.result(traced, time.perf_counter() - begun)
             doubled = self._doubled(state, data, largest)
             found = self._profile(data, clock, (steps, seconds, cpus, wait), result, doubled)
-            self._write(found, trace, clock, traced_at)
+            write_result(Path(self._jobs[0].directory), self._jobs[0].index, found, clock, trace, traced_at)
         self._stage = Stage.DONE
         return traced > 0
 
@@ -275,15 +274,6 @@ class ProfiledTrainer(Trainer):
             doubled=doubled,
             data_is_stored=data.batches.is_stored,
         )
-
-    def _write(self, found: WorkerProfile, trace: OperationTrace, clock: PhaseClock, traced_at: int) -> None:
-        """Write the trace, then the result: who sees that has both."""
-        place = Path(self._jobs[0].directory) / DIRECTORY
-        place.mkdir(exist_ok=True)
-        number = self._jobs[0].index
-        trace.write(place / f"{number}-trace.json")
-        record = {**found.to_record(), "spans": [list(span) for span in clock.spans], "traced_at": traced_at}
-        write_atomically(place / f"{number}.json", json.dumps(record).encode())
 
 
 def phase_costs(clock: PhaseClock, steps: int, steps_per_epoch: int, checkpoint_interval: int) -> tuple[PhaseCost, ...]:

@@ -117,11 +117,14 @@ def test_a_worker_without_a_profile_imports_nothing_of_it_and_has_the_plain_trai
         "from forge_tui.worker import loop\n"
         "from forge_tui.training.trainer import Trainer\n"
         "assert loop._trainer_of(SimpleNamespace(profile=None)) is Trainer\n"
+        "from forge_tui.training.trial_worker import TrialWorker\n"
+        "assert loop._trial_worker_of(SimpleNamespace(profile=None)) is TrialWorker\n"
         "print([name for name in sys.modules if 'profil' in name and name.startswith('forge_tui')])\n"
         "print(loop._trainer_of(SimpleNamespace(profile=1.0)).__name__)\n"
+        "print(loop._trial_worker_of(SimpleNamespace(profile=1.0)).__name__)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["[]", "ProfiledTrainer"]
+    assert done.stdout.splitlines() == ["[]", "ProfiledTrainer", "ProfiledTrialWorker"]
     from forge_tui.training.trainer import Trainer
 
     step = Trainer._train_epoch.__code__
