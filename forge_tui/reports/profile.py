@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.1
 _STOP_SECONDS = 60.0
-_FUNCTION_SECONDS = 120.0
+_FUNCTION_SECONDS, _STARTING_SECONDS = 120.0, 10.0
 # More than are trained in seconds; the run is stopped when every worker has measured.
 _EPOCHS = 1_000_000_000
 _ENDING = ("training.epochs", "training.patience")
@@ -107,30 +107,44 @@ def _wait_for_all(run: Run, function: str | None, seconds: float) -> None:
 
     `function`: the training function, which may never make a step; None: the built-in loop trains.
     """
-    limit = _FUNCTION_SECONDS + 10 * seconds
-    deadline = time.monotonic() + limit
+    begun, first = time.monotonic(), None
     while True:
-        snapshot = run.snapshot()
-        measured = {name for file in _results(run.path) for name in _models(file)}
-        if measured and not snapshot.state.is_live:
-            return  # a training function that was short
-        for failure in snapshot.failures:
-            if failure.model not in measured:
-                raise ForgeError(f"{failure.model} failed before it was measured: {failure.message}")
-        if not snapshot.state.is_live and function:
-            raise ForgeError(f"--train {named(function)} ended before enough steps of an optimizer of torch were made")
-        if function and time.monotonic() > deadline:
-            raise ForgeError(
-                f"--train {named(function)} has made no steps of an optimizer of torch in {limit:.0f} s: only loops "
-                "with torch.optim can be measured"
-            )
-        if not snapshot.state.is_live:
-            raise ForgeError(
-                f"the run to be measured ended as {snapshot.state}: {snapshot.run.reason or 'no reason is known'}"
-            )
-        if measured and _in_training(snapshot) <= measured:
-            return
+        snapshot, results = run.snapshot(), _results(run.path)
+        measured = {name for file in results for name in _models(file)}
+        waited = time.monotonic() - begun
+        if (problem := _problem(snapshot, measured, function, waited - 10 * seconds)) is not None:
+            raise ForgeError(problem)
+        if measured:
+            first = waited if first is None else first
+            # Workers start at different times, and where memory is short not all do.
+            all_there = len(results) >= _expected(snapshot) or waited - first >= _STARTING_SECONDS
+            if not snapshot.state.is_live or (all_there and _in_training(snapshot) <= measured):
+                return
         run.pass_time(_LOOK_SECONDS)
+
+
+def _problem(snapshot: Snapshot, measured: set[str], function: str | None, late: float) -> str | None:
+    """Why nothing more will be measured, in words; None: it will. `late`: seconds after a function was to be done."""
+    for failure in snapshot.failures:
+        if failure.model not in measured:
+            return f"{failure.model} failed before it was measured: {failure.message}"
+    if measured:
+        return None
+    if function is not None and not snapshot.state.is_live:
+        return f"--train {named(function)} ended before enough steps of an optimizer of torch were made"
+    if function is not None and late > _FUNCTION_SECONDS:
+        return (
+            f"--train {named(function)} makes no steps of an optimizer of torch: only loops with torch.optim can be "
+            "measured"
+        )
+    if not snapshot.state.is_live:
+        return f"the run to be measured ended as {snapshot.state}: {snapshot.run.reason or 'no reason is known'}"
+    return None
+
+
+def _expected(snapshot: Snapshot) -> int:
+    """The workers that the rules allow, if there are as many groups."""
+    return min(snapshot.run.workers, -(-snapshot.run.models // snapshot.run.fuse))
 
 
 def _in_training(snapshot: Snapshot) -> set[str]:

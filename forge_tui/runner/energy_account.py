@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from forge_tui.protocol.energy import Energy
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.resources.energy import CpuCounters, CpuEnergyReader, gpu_joules
 from forge_tui.resources.gpus import Gpu
 from forge_tui.runner.journal import Journal
@@ -19,7 +20,15 @@ _NO_COUNTER = "{} has no energy counter (GPUs have one since Volta)"
 _UNSEEN = "NVML shows no GPU that the run is on"
 _LATE = "a part was not measured: a GPU could not be read at first"
 _RELOADED = "a part was not measured: a GPU's counter began again"
+_OLDER = "a part was not measured: an older version trained it"
 _GAP = "a part was not measured: the counters were not read for more than a minute"
+
+
+def _unknown_before(info: RunInfo) -> Energy:
+    """The energy of a run whose record has none: nothing of a new one, unknown of one that an older version began."""
+    if info.resumed is None:
+        return Energy()
+    return Energy(cpu_unknown=_OLDER, gpu_unknown=None if info.device == "cpu" else _OLDER)
 
 
 class EnergyAccount:
@@ -35,7 +44,7 @@ class EnergyAccount:
     ) -> None:
         """`intensity`: grams of CO2 per kWh. `elsewhere`: the workers are on other machines."""
         self._journal, self._reader = journal, reader
-        known = Energy.from_record(journal.info.energy) or Energy()
+        known = Energy.from_record(journal.info.energy) or _unknown_before(journal.info)
         self._energy = replace(known, intensity=intensity)
         self._elsewhere = elsewhere
         self._cpu: CpuCounters | None = None

@@ -96,6 +96,15 @@ def test_a_part_that_an_attempt_could_not_read_is_told_beside_what_is_known() ->
     assert book.energy.cpu_unknown == "only root may read it"
 
 
+def test_what_an_older_version_trained_is_unknown() -> None:
+    book, reader = Book(replace(INFO, resumed=5.0, device="cuda")), Reader((0.0, 0.0), (10.0, 5.0))
+    account = EnergyAccount(book, reader, None)
+    account.begin()
+    account.take(reader.read(), (), ())
+    older = "a part was not measured: an older version trained it"
+    assert (book.energy.cpu, book.energy.cpu_unknown, book.energy.gpu_unknown) == (5.0, older, older)
+
+
 def test_a_gap_is_told_and_its_energy_not_guessed() -> None:
     book, reader = Book(), Reader((0.0, 0.0), (10.0, 5.0), (30.0, 9.0))
     account = EnergyAccount(book, reader, None)
