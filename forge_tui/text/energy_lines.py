@@ -33,18 +33,18 @@ def energy_lines(energy: Energy | None) -> list[str]:
     return [f"Energy: {_sum(energy)}", f"Energy by part: {parts}"]
 
 
-def energy_in_short(energy: Energy) -> list[str]:
-    """The lines of the sidebar (30 cells): the sum, its parts, and why something is unknown."""
+def energy_in_short(energy: Energy, *, reasons: bool = True) -> list[str]:
+    """The lines of the sidebar (30 cells): the sum, its parts, and with `reasons` why something is unknown."""
     joules, grams = energy.joules, energy.grams
     if joules is None:
-        return ["unknown", *_reasons(energy)]
+        return ["unknown", *(_reasons(energy) if reasons else ())]
     least = "" if energy.is_whole else "at least "
     lines = [f"{least}{joules_text(joules)}" + ("" if grams is None else f", {co2_text(grams)}")]
     if energy.cpu is not None and energy.packages is not None:
         lines.append(f"CPU {joules_text(energy.cpu)} of {joules_text(energy.packages)}")
     if energy.gpus:
         lines.append(f"GPU{'s' if len(energy.gpus) > 1 else ''} {joules_text(sum(energy.gpus.values()))}")
-    return [*lines, *_reasons(energy)]
+    return [*lines, *(_reasons(energy) if reasons else ())]
 
 
 def _reasons(energy: Energy) -> list[str]:

@@ -33,6 +33,7 @@ WORKER = WorkerProfile(
     doubled=Doubled(32, 1e-3, 1.9e-3),
 )  # fmt: skip
 CHEAP = replace(WORKER, doubled=Doubled(32, 1e-3, 1.1e-3))
+QUICK = ("--policy", "dedicated")  # at normal priority
 BUILT_IN = [phase for phase in PHASES if phase != REST]
 ALONE = Conditions(workers=1, models=1, fuse=1, cpus=1)
 
@@ -108,7 +109,7 @@ def train(trial):
 @pytest.mark.usefixtures("_elsewhere")
 def test_a_training_function_is_measured_by_its_calls(tmp_path: Path) -> None:
     Path("own.py").write_text(FUNCTION)
-    given = ("--train", "own.py:train", "--models", "1", "--threads", "1", "--epochs", "100000")
+    given = ("--train", "own.py:train", "--models", "1", "--threads", "1", "--epochs", "100000", *QUICK)
     done = forge("profile", *given, "--seconds", "0.3", "--json", "--trace", "t.json")
     (worker,) = (WorkerProfile.from_record(record) for record in json.loads(done.stdout)["workers"])
     assert worker.is_function
@@ -124,10 +125,36 @@ def test_a_training_function_is_measured_by_its_calls(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} <= {"own.py", "t.json", "__pycache__"}
 
 
+@pytest.mark.parametrize("place", ["        for inputs, targets in data:", "    for epoch in range(trial.epochs):"])
+@pytest.mark.usefixtures("_elsewhere")
+def test_a_training_function_may_have_a_profiler_of_its_own(place: str) -> None:
+    """Two at once end the process, or give the first one nothing."""
+    indent = " " * (len(place) - len(place.lstrip()) + 4)
+    profiler = f"{place}\n{indent}with torch.profiler.profile():\n{indent}    model(torch.ones(1, 8))"
+    Path("own.py").write_text(FUNCTION.replace(place, profiler))
+    given = (
+        "--train",
+        "own.py:train",
+        "--models",
+        "1",
+        "--threads",
+        "1",
+        "--epochs",
+        "100000",
+        "--seconds",
+        "0.2",
+        *QUICK,
+    )
+    (record,) = json.loads(forge("profile", *given, "--json").stdout)["workers"]
+    worker = WorkerProfile.from_record(record)
+    assert {"data", "the rest", "backward", "optimizer"} <= {cost.phase for cost in worker.phases}
+    assert len(worker.operations) == 0 or worker.operations[0].seconds > 0
+
+
 @pytest.mark.usefixtures("_elsewhere")
 def test_a_training_function_without_an_optimizer_cannot_be_measured() -> None:
     Path("own.py").write_text("def train(trial):\n    trial.report(loss=1.0)\n")
-    done = forge("profile", "--train", "own.py:train", "--models", "1", "--epochs", "1", status=1)
+    done = forge("profile", "--train", "own.py:train", "--models", "1", "--epochs", "1", *QUICK, status=1)
     assert "ended before enough steps of an optimizer of torch were made" in done.stderr
 
 
@@ -138,7 +165,7 @@ def test_a_worker_that_fails_before_says_why(tmp_path: Path) -> None:
     code += "        loss.calls = getattr(loss, 'calls', 0) + 1\n        assert loss.calls < 20, 'on purpose'\n"
     code += "    return torch.nn.functional.cross_entropy(outputs, targets)\n"
     Path("own.py").write_text(code)
-    done = forge("profile", "--model-type", "own.py:model", "--loss", "own.py:loss", "--threads", "1", status=1)
+    done = forge("profile", "--model-type", "own.py:model", "--loss", "own.py:loss", "--threads", "1", *QUICK, status=1)
     assert "cognate_own_1 failed before it was measured: AssertionError: on purpose" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} <= {"own.py", "__pycache__"}
 

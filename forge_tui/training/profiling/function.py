@@ -88,6 +88,12 @@ class FunctionMeter:
         if is_step:
             self._after_step()
 
+    def make_room(self) -> None:
+        """The function starts a profiler of its own: of two at once the first gets nothing, or the process dies."""
+        if self.trace is not None and not self.done:
+            self._stop_tracing(counts=False)
+            self._give_up()
+
     def end(self) -> None:
         """The function has returned: what was measured is the result, even if it is less than was wanted."""
         if self.done:
@@ -124,18 +130,21 @@ class FunctionMeter:
         self._measure()
         self._start_tracing()
 
+    def _give_up(self) -> None:
+        """Do without operations."""
+        self.done = True
+        self._finish(self, None)
+
     def _measure(self) -> None:
         self.measured = self.steps, self.cpu.seconds, self.cpu.cpus, self.cpu.wait
 
     def _start_tracing(self) -> None:
+        if torch._C._autograd._profiler_enabled():
+            self._give_up()
+            return
         self.steps = 0
         trace = OperationTrace(self._device)
-        try:
-            trace.start()
-        except RuntimeError:  # the function has a profiler of its own
-            self.done = True
-            self._finish(self, None)
-            return
+        trace.start()
         self.trace = trace
 
     def _leave_label(self) -> None:
@@ -191,11 +200,22 @@ class ProfiledTrialWorker(TrialWorker):
         torch.autograd.backward = self._measured("backward", torch.autograd.backward)
         loader = _BaseDataLoaderIter
         loader.__next__ = self._measured("data", loader.__next__)  # type: ignore[method-assign]
+        profiler, older = torch.profiler.profile, torch.autograd.profiler.profile
+        profiler.start = self._before(profiler.start)  # type: ignore[method-assign]
+        older.__enter__ = self._before(older.__enter__)  # type: ignore[method-assign]
         meter.begin()
         try:
             return super().run()
         finally:
             meter.end()
+
+    def _before(self, function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+        @wraps(function)
+        def called(*given: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
+            self._meter.make_room()
+            return function(*given, **named)
+
+        return called
 
     def _measured(self, phase: str, function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
         @wraps(function)

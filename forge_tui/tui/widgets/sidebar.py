@@ -82,7 +82,7 @@ class Sidebar(Container, can_focus=False):
             if run.limit_hint:
                 text.append(f"more with {printable(run.limit_hint)}\n", style="dim")
             if run.energy is not None:
-                energy_part(text, run.energy)
+                energy_part(text, run.energy, width)
         if suggestion:
             _entry(text, "SUGGESTED", "", "" if width >= _ROOMY else "\n")
             text.append(f"{printable(suggestion)}\n")
@@ -124,15 +124,15 @@ class Sidebar(Container, can_focus=False):
             _entry(text, "PRESSURE", pressure)
 
 
-def energy_part(text: Text, record: Mapping[str, Any]) -> None:
-    """Append the lines of a run's energy."""
+def energy_part(text: Text, record: Mapping[str, Any], width: int) -> None:
+    """Append the lines of a run's energy; why something is unknown only where there is room."""
     from forge_tui.protocol.energy import Energy  # here: the first paint needs none
     from forge_tui.text.energy_lines import energy_in_short
 
     energy = Energy.from_record(record)
     if energy is None:
         return
-    first, *others = energy_in_short(energy)
+    first, *others = energy_in_short(energy, reasons=width >= _ROOMY)
     _entry(text, "ENERGY", first)
     for line in others:
         text.append(f"{printable(line)}\n", style="dim")

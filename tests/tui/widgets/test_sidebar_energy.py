@@ -25,5 +25,12 @@ from forge_tui.tui.widgets.sidebar import energy_part
 )
 def test_lines(energy: Energy, lines: list[str]) -> None:
     text = Text("GPU none found")
-    energy_part(text, energy.to_record())
+    energy_part(text, energy.to_record(), 78)
     assert text.plain.splitlines() == ["GPU none found", *lines]
+
+
+def test_where_there_is_little_room_the_reason_is_left_out() -> None:
+    text = Text()
+    energy_part(text, Energy(cpu_unknown="only root may read it").to_record(), 30)
+    energy_part(text, Energy(packages=9.0, cpu=2.0, gpu_unknown="no counter").to_record(), 30)
+    assert text.plain.splitlines() == ["ENERGY unknown", "ENERGY at least 2 J", "CPU 2 J of 9 J"]
