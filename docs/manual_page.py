@@ -79,6 +79,10 @@ _FILES = (
         r"\fI$XDG_CONFIG_HOME/forge\-tui/settings.toml\fR",
         r"Your own defaults for every run; \fBforge\-tui config\fR names the path.",
     ),
+    (
+        r"\fI$XDG_CONFIG_DIRS/forge\-tui/settings.toml\fR",
+        "Defaults and locked settings for all users of this machine.",
+    ),
 )
 
 
