@@ -175,7 +175,7 @@ def epoch_of(text: str) -> int:
 
 def record(place: Path) -> None:
     """The recording: from the form to the end of a run, and what was trained."""
-    session = Session([*train(60), "--output", "runs/rates"], 100, 30, place)
+    session = Session([*train(150), "--output", "runs/rates"], 100, 30, place)
     try:
         session.wait(lambda text: "MEMORY" in text and "SUGGESTED" in text, "the form and the machine")
         session.film(Painter(13))
