@@ -1,7 +1,7 @@
 """Write the pages of the reference that follow from the code: `python docs/generate.py` (`--check`: only compare).
 
-Settings come from the schema, commands and options from the parsers of the command line, the Python interface from
-`forge_tui.__all__` and its docstrings, events and tables of `run.db` from their definitions.
+Settings come from the schema, commands and options from the parsers of the command line (so does the manual page), the
+Python interface from `forge_tui.__all__` and its docstrings, events and tables of `run.db` from their definitions.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from manual_page import manual_page
 
 import forge_tui
 from forge_tui.cli.command_table import GROUPS, START, CommandWord, parser_of
@@ -38,6 +40,7 @@ def pages() -> dict[Path, str]:
         reference / "settings.md": settings_page(),
         reference / "commands.md": commands_page(),
         reference / "python.md": python_page(),
+        DOCS / "forge-tui.1": manual_page(DOCS / "guide" / "start.md"),
         files: filled(files, {"tables": tables_of_run_db, "events": events}),
         architecture: filled(architecture, {"run_states": run_states, "model_states": model_states}),
     }

@@ -23,7 +23,7 @@ class CommandWord:
     @property
     def has_settings(self) -> bool:
         """Whether it takes the settings of a run, and so a command after `--`."""
-        return self.name in ("", "demo", "plan", "bench", "config")
+        return self.name in ("", "demo", "plan", "profile", "bench", "config")
 
 
 GROUPS: dict[str, tuple[CommandWord, ...]] = {
@@ -31,6 +31,7 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
         CommandWord("demo", "train three small models at once, in seconds", "start"),
         CommandWord("resume", "continue a run that was stopped or has died", "start"),
         CommandWord("plan", "measure how long the configured run would take, in each mode", "plan"),
+        CommandWord("profile", "measure where the time of a training step goes, with hints", "profile"),
         CommandWord("bench", "measure what parallel training gains on this machine", "bench"),
         CommandWord("data", "show what is in a table, and what becomes of each column", "data"),
         CommandWord("new", "write an example of custom code: a model and its data", "new"),

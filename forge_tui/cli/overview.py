@@ -10,7 +10,7 @@ EXAMPLES = (
     ("forge-tui", "configure and start a run in the UI"),
     ("forge-tui demo", "try it"),
     ("forge-tui --dataset sales.csv --target price --models 4", "train on a table"),
-    ("forge-tui --no-ui --sweep learning_rate=1e-3,3e-3", "train each of these, in a script"),
+    ("forge-tui --no-ui --sweep learning_rate=1e-3,3e-3", "train each, in a script"),
     ("forge-tui attach", "watch the newest run, from any terminal"),
 )
 _OPTIONS = (
@@ -51,7 +51,7 @@ def text() -> str:
         "Train PyTorch models in series or in parallel without overloading the machine.",
         "",
         "Examples:",
-        *(line for command, words in EXAMPLES for line in _example(command, words)),
+        *(f"  {command:<17}  {words}" for command, words in EXAMPLES),
     ]
     width = max(len(command.name) for command in COMMANDS)
     for title, commands in GROUPS.items():
@@ -59,7 +59,3 @@ def text() -> str:
     width = max(len(option) for option, _ in _OPTIONS)
     lines += ["", "Options:", *(f"  {option.ljust(width)}  {words}" for option, words in _OPTIONS)]
     return "\n".join(lines)
-
-
-def _example(command: str, words: str) -> tuple[str, ...]:
-    return (f"  {command:<17}  {words}",) if len(command) <= 17 else (f"  {command}", f"{'':21}{words}")

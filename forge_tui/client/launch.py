@@ -6,6 +6,7 @@ The runner does not depend on viewers. They only share the run directory.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import socket
 import subprocess
@@ -51,6 +52,16 @@ def start(
 
     called = checked_run_name(name)
     request = _request("start", settings, previous, leash if leash is not None else not detach, called)
+    reply, channel = _launch(request)
+    return Run(Path(reply.directory), channel)
+
+
+def start_profiled(settings: Settings, seconds: float) -> Run:
+    """As `start` with the leash, of a run whose workers measure for `seconds` where their time goes.
+
+    Each writes what it measured to `protocol.profile.DIRECTORY` of the run directory; its models are not to be kept.
+    """
+    request = dataclasses.replace(_request("start", settings, "refuse", leash=True), profile=seconds)
     reply, channel = _launch(request)
     return Run(Path(reply.directory), channel)
 

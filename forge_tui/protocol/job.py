@@ -45,6 +45,7 @@ class Job:
     `exact` is False where changes of them were accepted. `place`: device and inode of the run directory, where nothing
     may be written into another one. `inherited_step`: of earlier attempts, checkpoints up to this step count
     (`runs.checkpoint_files.Fence`). `copies`: where a machine without the data's files has them, by their paths.
+    `profile`: seconds that the worker measures where its time goes (`protocol.profile`); None: it does not.
     """
 
     run: str
@@ -71,6 +72,7 @@ class Job:
     place: tuple[int, int] | None = None
     inherited_step: int | None = None
     copies: dict[str, str] = dataclasses.field(default_factory=dict)
+    profile: float | None = None
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the job. Do not change it: all jobs share the settings in it."""

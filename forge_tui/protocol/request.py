@@ -17,6 +17,7 @@ class Request:
     this user has not started. `dataset` and `python_path`: where a resume finds the data and the code of a moved
     project. `engine`: `[engine]` of a resume, but for `fuse`; None: as before. With `leash` the run stops after a
     checkpoint when the caller's side of the channel closes. `name`: what a new run is called, empty: nothing.
+    `profile`: as in `protocol.job.Job`.
     """
 
     action: Literal["start", "resume", "check", "plan"]
@@ -32,6 +33,7 @@ class Request:
     python_path: tuple[str, ...] = ()
     engine: dict[str, Any] | None = None
     name: str = ""
+    profile: float | None = None
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the request."""

@@ -29,7 +29,8 @@ class RunInfo:
     `seconds`: duration of an ended run, by its runner's monotonic clock. `metrics`: the declaration of each recorded
     metric (`protocol.metrics`), `select_by` the one that ranks models. `train`: the training function
     (`training.train`); `command`: the command (`run.command`); `search`: what proposes configs (`search.method`).
-    `epochs` is None where only a command knows them.
+    `epochs` is None where only a command knows them. `energy`: what it has used so far, over all attempts
+    (`protocol.energy`); None: written by an older version.
     """
 
     run: str
@@ -73,6 +74,7 @@ class RunInfo:
     command: tuple[str, ...] = ()
     search: str = "none"
     moved: dict[str, str] = field(default_factory=dict)
+    energy: dict[str, Any] | None = None
 
     @property
     def has_custom_loop(self) -> bool:

@@ -18,6 +18,7 @@ from forge_tui.analysis.ranking import best_model
 from forge_tui.client.details import read_details
 from forge_tui.client.frames import EPOCH_COLUMNS, metric_column
 from forge_tui.errors import ForgeError
+from forge_tui.protocol.energy import Energy
 from forge_tui.protocol.events import finite
 from forge_tui.protocol.metrics import TEST, old_keys
 from forge_tui.protocol.model_state import ModelState
@@ -29,6 +30,7 @@ from forge_tui.safe_io.read_only import refuse_if_read_only
 from forge_tui.text.baseline_lines import baseline_lines
 from forge_tui.text.config_tables import combination_text, configs_record, configs_table, importance_line, ranked_by
 from forge_tui.text.detail_lines import confusion_lines, worst_lines
+from forge_tui.text.energy_lines import energy_lines
 from forge_tui.text.figures import (
     UNKNOWN,
     best_text,
@@ -216,6 +218,7 @@ def _text(run: Run, snapshot: Snapshot) -> str:
         f"Took {duration(snapshot.elapsed_seconds)}; directory {info.path}",
         *_machine_lines(samples),
         *gpu_lines(samples, snapshot.models),
+        *energy_lines(Energy.from_record(info.energy)),
         "",
     ]
     text = "".join(printable(line) + "\n" for line in lines) + result_table(snapshot)

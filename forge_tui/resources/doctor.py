@@ -54,6 +54,8 @@ def _machine(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
         gpus = [Gpu(**{**record, "processes": None}) for record in system["gpus"]]
         shown = ", ".join(label for label, gpu in zip(labels(gpus), gpus, strict=True) if gpu.uuid in visible)
         yield "GPUs visible", f"{shown or 'none'}, limited by {system['gpu_limit_source']}"
+    energy = system["energy"]
+    yield "CPU energy", energy["cpu_problem"] or f"readable: {', '.join(energy['cpu_packages'])}"
 
 
 def _gpus(records: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:

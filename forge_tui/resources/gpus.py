@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 # Any of these means that there is a driver; without one, pynvml (50 ms to import) is not imported.
@@ -35,7 +35,8 @@ class Gpu:
     `index`: NVML's, `uuid`: `GPU-…` or `MIG-…`. Memory in bytes (a total of 0: unknown), use in percent, temperature in
     °C (None if the driver does not report it). `processes`: those on it, None if unknown. `parent`: the UUID of the GPU
     that a MIG instance is a part of, which has the same index. `problem`: why nothing can run on it, in words (lost,
-    uncorrectable memory errors), else None.
+    uncorrectable memory errors), else None. `energy_joules`: what the whole GPU has used since its driver was loaded
+    (None before Volta).
     """
 
     index: int
@@ -48,6 +49,7 @@ class Gpu:
     processes: tuple[GpuProcess, ...] | None = None
     parent: str | None = None
     problem: str | None = None
+    energy_joules: float | None = field(default=None, compare=False)
 
     @property
     def memory_free(self) -> int:
@@ -151,11 +153,13 @@ def _read_gpu(index: int) -> Iterator[Gpu]:
 
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
     rates = _optional(pynvml.nvmlDeviceGetUtilizationRates, handle)
+    millijoules = _optional(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle)
     whole = replace(
         _read_device(handle, index),
         utilization_percent=None if rates is None else float(rates.gpu),
         temperature=_temperature(handle),
         problem=_memory_problem(handle),
+        energy_joules=None if millijoules is None else millijoules / 1000,
     )
     mode = _optional(pynvml.nvmlDeviceGetMigMode, handle)
     if mode is None or mode[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
@@ -168,7 +172,11 @@ def _read_gpu(index: int) -> Iterator[Gpu]:
             continue
         instances += 1
         yield replace(
-            _read_device(instance, index), parent=whole.uuid, temperature=whole.temperature, problem=whole.problem
+            _read_device(instance, index),
+            parent=whole.uuid,
+            temperature=whole.temperature,
+            problem=whole.problem,
+            energy_joules=whole.energy_joules,
         )
     if not instances:
         yield replace(whole, problem=whole.problem or "MIG is on, and it has no instances (nvidia-smi mig)")

@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from forge_tui.resources.advice import devices_here, most_suggested, suggestion
+from forge_tui.resources.energy import CpuEnergyReader
 from forge_tui.resources.gpu_users import seen_gpus
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.lifetime import endings
@@ -63,6 +64,12 @@ def build_report(resources: SystemResources, settings: Thresholds, probe: System
     }
 
 
+def _energy(probe: SystemProbe) -> dict[str, Any]:
+    """Which CPU packages tell their energy, and why none does."""
+    reader = CpuEnergyReader(probe)
+    return {"cpu_packages": list(reader.packages), "cpu_problem": reader.problem}
+
+
 def _system_info(resources: SystemResources, probe: SystemProbe) -> dict[str, Any]:
     visible = visible_gpus(resources.gpus, probe.environment)
     return {
@@ -78,6 +85,7 @@ def _system_info(resources: SystemResources, probe: SystemProbe) -> dict[str, An
         "gpus": [seen.to_record() for seen in seen_gpus(resources.gpus, probe)],
         "visible_gpus": [gpu.uuid for gpu in visible.gpus],
         "gpu_limit_source": visible.limit,
+        "energy": _energy(probe),
     }
 
 

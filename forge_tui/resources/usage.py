@@ -41,9 +41,12 @@ def is_own(process: psutil.Process) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Times:
+    """`seconds` of its own, `waited` of its children that have ended and were waited for."""
+
     parent: int
     started: int
     seconds: float
+    waited: float = 0.0
 
 
 class CpuMeter:
@@ -131,6 +134,24 @@ class CpuMeter:
         return verdict
 
 
+def tree_seconds(pid: int) -> float:
+    """CPU seconds of a process and all its descendants since it began, with those that have ended.
+
+    The time of a child that has ended is its parent's once that has waited for it, so nothing is counted twice or lost.
+    """
+    times = _own_user_times()
+    children: dict[int, list[int]] = {}
+    for child, one in times.items():
+        children.setdefault(one.parent, []).append(child)
+    seconds, waiting = 0.0, [pid]
+    while waiting:
+        process = waiting.pop()
+        if process in times:
+            seconds += times[process].seconds + times[process].waited
+        waiting += children.get(process, [])
+    return seconds
+
+
 def _percent(part: float, whole: float) -> float:
     return min(100.0, max(0.0, 100.0 * part / whole)) if whole > 0 else 0.0
 
@@ -152,7 +173,8 @@ def _own_user_times() -> dict[int, _Times]:
         except OSError:  # it has ended meanwhile
             continue
         fields = text[text.rfind(b")") + 2 :].split()  # the name in brackets may contain anything
-        found[int(name)] = _Times(int(fields[1]), int(fields[19]), (int(fields[11]) + int(fields[12])) / ticks)
+        own, waited = (int(fields[at]) + int(fields[at + 1]) for at in (11, 13))
+        found[int(name)] = _Times(int(fields[1]), int(fields[19]), own / ticks, waited / ticks)
     return found
 
 
@@ -163,7 +185,9 @@ def _own_user_times_by_psutil() -> dict[int, _Times]:
         try:
             if process.uids().real == user:
                 times = process.cpu_times()
-                found[process.pid] = _Times(process.ppid(), int(process.create_time()), times.user + times.system)
+                waited = times.children_user + times.children_system
+                seconds = times.user + times.system
+                found[process.pid] = _Times(process.ppid(), int(process.create_time()), seconds, waited)
         except psutil.Error:  # it has ended, or we may not read it
             continue
     return found

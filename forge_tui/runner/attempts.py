@@ -40,6 +40,7 @@ class Attempts:
         self._messages = Messages(work, means, course, self._measured)
         self._device_use = None if room.devices is None else DeviceUse(work, means, room, room.devices)
         self._resources = ResourceHistory(work.journal.resources)
+        self._energy, self._counted = room.energy, room.machine.latest.number
         self._running: dict[int, Attempt] = {}
         """By the worker's own number."""
         self._watched_at = float("-inf")
@@ -59,6 +60,8 @@ class Attempts:
         log = jobs[0].model
         worker = self._engine.spawn("train", jobs, log, self._on_message, self._on_exit, ahead=ahead, devices=devices)
         attempt = self._running[worker.id] = Attempt.begin(worker, self._hang_seconds, self._monotonic())
+        if self._energy is not None:
+            self._energy.use(devices)
         if devices:
             attempt.on_devices = OnDevices(devices, self._course.retries.kind(group), self._monotonic())
         for index in group:
@@ -129,16 +132,31 @@ class Attempts:
             if self._journal.models[index].phase is TrainingPhase.QUEUED:
                 self._journal.phase(index, TrainingPhase.QUEUED, f"{WAITING}{words}")
 
+    def begin_samples(self) -> None:
+        """Count the run's energy from here."""
+        if self._energy is not None:
+            self._energy.begin(self._machine.latest.resources.gpus)
+
     def keep_sample(self) -> None:
         """Record the last resource sample with the run, with its workers' memory."""
         look = self._machine.latest
         if look.sample is not None:
             costs = sum(attempt.memory or 0 for attempt in self)
             self._resources.add(look.number, look.to_record(len(self), costs))
+        if self._energy is not None and look.number != self._counted:
+            self._counted = look.number
+            self._energy.take(look.energy, look.resources.gpus, self._devices())
 
     def end_samples(self) -> None:
-        """Record what is left of the resource samples."""
+        """Record what is left of the resource samples, and the energy since the last one."""
         self._resources.close()
+        if self._energy is not None:
+            gpus = self._machine.last_gpus() if self._energy.uses_gpus else ()
+            self._energy.take(self._machine.energy.read(), gpus, ())
+
+    def _devices(self) -> list[str]:
+        """The GPUs that workers are on."""
+        return [uuid for attempt in self for uuid in attempt.devices]
 
     def _measured(self, attempt: Attempt, gpu_memory: int | None) -> None:
         if attempt.memory is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
 from forge_tui.resources.cgroups import read_limits
+from forge_tui.resources.energy import CpuCounters, CpuEnergyReader
 from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.monitor import Monitor, ResourceSample, memory_room
@@ -13,15 +15,20 @@ from forge_tui.resources.policy import GIB, Thresholds
 from forge_tui.resources.system_probe import SystemProbe
 
 SAMPLE_SECONDS = 2.0
+_LAST_GPUS_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class MachineSample:
-    """The machine at one moment; `number` counts the samples, so that each is judged once. The first has no sample."""
+    """The machine at one moment; `number` counts the samples, so that each is judged once. The first has no sample.
+
+    `energy`: the counters of its CPUs, where they are readable.
+    """
 
     number: int
     resources: SystemResources
     sample: ResourceSample | None = None
+    energy: CpuCounters | None = None
 
     def to_record(self, workers: int, own_memory: int) -> dict[str, Any]:
         """A row of the run's resource history: percent, bytes, UNIX seconds. Our `workers` use `own_memory`."""
@@ -64,6 +71,7 @@ class Machine:
         self._probe.gpu_sampler.remember(first.gpus)
         self._settings = settings
         self.latest = MachineSample(0, first)
+        self.energy = CpuEnergyReader(self._probe)
         self._monitor: Monitor | None = None
 
     def watch(self) -> None:
@@ -83,6 +91,11 @@ class Machine:
             return self.latest.resources
         return replace(self.latest.resources, available_memory_gb=available / GIB)
 
+    def last_gpus(self) -> tuple[Gpu, ...]:
+        """The GPUs as they are now; as they were in the last sample if the driver does not answer at once."""
+        self._probe.gpu_sampler.begin()
+        return self._probe.gpu_sampler.result(time.monotonic() + _LAST_GPUS_SECONDS).gpus
+
     def close(self) -> None:
         """Stop sampling."""
         if self._monitor is not None:
@@ -92,4 +105,4 @@ class Machine:
     def _receive(self, sample: ResourceSample) -> None:
         """Called in the monitor's thread; replacing one attribute needs no lock."""
         found = detect(self._probe, self._settings, usage=sample.usage)
-        self.latest = MachineSample(self.latest.number + 1, found, sample)
+        self.latest = MachineSample(self.latest.number + 1, found, sample, self.energy.read())

@@ -162,7 +162,8 @@ def _prepare(
         raise RunDirectoryError(
             f"{named(directory.path)} was moved or deleted before the run began; nothing was started"
         )
-    plan = replace(plan, job=replace(plan.job, place=(place.identity.device, place.identity.inode)))
+    here = place.identity.device, place.identity.inode
+    plan = replace(plan, job=replace(plan.job, place=here, profile=request.profile))
     if earlier is None or changes is None:
         assert start is not None
         opened = open_new(request, directory, settings, plan, known.data, code, start, outputs)

@@ -52,6 +52,7 @@ class Scheduler:
         """
         waited = self._wait_for_turn(waits)
         self._placement.begin(waited=waited)
+        self._attempts.begin_samples()
         started = self._means.monotonic()
         if not self._course.is_ending:
             self._journal.run_state(RunState.RUNNING)

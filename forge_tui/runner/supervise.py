@@ -25,6 +25,7 @@ from forge_tui.runner.cluster_governor import ClusterGovernor
 from forge_tui.runner.code_watch import CodeWatch
 from forge_tui.runner.device_pool import DevicePool
 from forge_tui.runner.directory_watch import DirectoryWatch
+from forge_tui.runner.energy_account import EnergyAccount
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.machine import Machine
@@ -80,6 +81,8 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         governor = _governor(settings, plan, limit, None if nodes is None else lambda: engine.nodes() or ())
         machine = Machine(plan.resources, settings.resources)
         stack.callback(machine.close)
+        intensity = settings.resources.carbon_intensity
+        energy = EnergyAccount(journal, machine.energy, intensity, elsewhere=nodes is not None)
         watch = CodeWatch(opened.code)
         stack.callback(watch.close)
         watch.start()
@@ -99,7 +102,13 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
                 epochs=opened.epochs,
             ),
             Means(engine=opened.engine, publisher=publisher, selector=selector, sampler=sampler),
-            Room(governor=governor, machine=machine, other_runs=other_runs, devices=_devices(settings, plan)),
+            Room(
+                governor=governor,
+                machine=machine,
+                other_runs=other_runs,
+                devices=_devices(settings, plan),
+                energy=energy,
+            ),
             Watches(code=watch, directory=DirectoryWatch(opened.place, opened.lock, opened.directory, journal)),
         )
         opened.engine.on_problem = partial(journal.warn, "log")

@@ -14,6 +14,7 @@ from forge_tui.runner.code_watch import CodeWatch
 from forge_tui.runner.device_costs import DeviceCosts
 from forge_tui.runner.device_pool import DevicePool
 from forge_tui.runner.directory_watch import DirectoryWatch
+from forge_tui.runner.energy_account import EnergyAccount
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.halving import Reached
 from forge_tui.runner.journal import Journal
@@ -67,12 +68,16 @@ class Devices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """Limits on the workers: the rules, the machine's state, this user's other runs, and GPUs (None: not on GPUs)."""
+    """Limits on the workers: the rules, the machine's state, this user's other runs, and GPUs (None: not on GPUs).
+
+    `energy`: the account of what the run uses; None: it is not kept.
+    """
 
     governor: Governor
     machine: Machine
     other_runs: OtherLiveRuns
     devices: Devices | None = None
+    energy: EnergyAccount | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -414,6 +414,10 @@ class ResourceSettings:
             description="CPUs per model, for training functions and commands; by default as many as it has threads",
         ),
     ] = None
+    carbon_intensity: Annotated[
+        float | None,
+        Rule(ge=0.0, le=10_000.0, description="CO2 of the electricity here (g/kWh), for the CO2 of a run"),
+    ] = None
 
 
 @checked

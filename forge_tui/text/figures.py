@@ -50,6 +50,11 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
+def count(number: int, what: str) -> str:
+    """`1 step`, `1,200 steps`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def age_text(seconds: float) -> str:
     """An age in one number: `41 s`, `12 min`, `3 h`, `12 d`."""
     if seconds < 60:

@@ -40,6 +40,11 @@ class Batches:
         self._bytes = math.inf if is_stored else inputs.dtype.itemsize * math.prod(inputs.shape)
 
     @property
+    def is_stored(self) -> bool:
+        """Whether the samples stay on the disk, and each batch is read from there."""
+        return isinstance(self._inputs, StoredRows)
+
+    @property
     def steps(self) -> int:
         """Batches per epoch."""
         return -(-self.samples // self._batch_size)

@@ -129,7 +129,7 @@ class Trainer:
             if smaller is not None:
                 state, is_due = smaller, False
             if is_due:
-                self._saving.checkpoint(state)
+                self._checkpoint(state)
             continues = self._train_epoch(state, data)
             require_untouched(self._dataset)
             if not continues:
@@ -137,9 +137,16 @@ class Trainer:
                 self._saving.try_now(state, "it stops without one: the steps since the last are lost")
                 return Outcome.STOPPED
             self._finish_epoch(state, data)
-            is_due = state.epoch % training.checkpoint_interval == 0
+            is_due = self._is_due(state)
         done = self._saving.finish(state, final, self._finished)
         return Outcome.COMPLETED if done else Outcome.STOPPED
+
+    def _is_due(self, state: TrainingState) -> bool:
+        """Whether a checkpoint follows this epoch."""
+        return state.epoch % self._settings.training.checkpoint_interval == 0
+
+    def _checkpoint(self, state: TrainingState) -> None:
+        self._saving.checkpoint(state)
 
     def _load(self, found: Sequence[Checkpoint]) -> Dataset:
         """Load the data that the run was started with. Raises `ChangedError` if it has changed.
@@ -224,7 +231,7 @@ class Trainer:
         """Validate, report the epoch, remove leaving models, and prepare the next epoch."""
         begun = time.perf_counter()
         losses = [loss / data.batches.samples for loss in state.loss_sum.reshape(-1).tolist()]
-        measured = state.validate(data)
+        measured = self._validate(state, data)
         self._keep_best(state, losses, measured)
         spent = time.perf_counter() - begun
         state.seconds += spent
@@ -238,6 +245,9 @@ class Trainer:
         state.loss_sum.zero_()
         self._departures.diverged(state, losses)
         self._departures.cancelled(state)
+
+    def _validate(self, state: TrainingState, data: PlacedData) -> list[Metrics]:
+        return state.validate(data)
 
     def _keep_best(self, state: TrainingState, losses: Sequence[float], measured: Sequence[Metrics]) -> None:
         """With early stopping, keep the weights of models for which this epoch is the best so far."""

@@ -47,6 +47,8 @@ from forge_tui.settings.training_function import is_function
 from forge_tui.training.code_finder import not_copied
 
 if TYPE_CHECKING:
+    from forge_tui.training.trainer import Trainer
+    from forge_tui.training.trial_worker import TrialWorker
     from forge_tui.worker.memory_meter import MemoryMeter
 from forge_tui.worker.code_requests import CodeRequests
 
@@ -179,8 +181,6 @@ def _main_stack() -> str:
 
 def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequests) -> int:
     from forge_tui.training.failures import Diverged
-    from forge_tui.training.trainer import Trainer
-    from forge_tui.training.trial_worker import TrialWorker
     from forge_tui.worker.memory_meter import MemoryMeter
 
     meter = MemoryMeter(jobs[0].device)
@@ -237,9 +237,9 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
         copies.use(jobs[0])
         if is_function(jobs[0].settings["training"]["train"]):
             threading.Thread(target=_tell_memory, args=(meter, tell), name="tell memory", daemon=True).start()
-            outcome = TrialWorker(jobs[0], emit, control, at_rung, declare, publish).run()
+            outcome = _trial_worker_of(jobs[0])(jobs[0], emit, control, at_rung, declare, publish).run()
         else:
-            outcome = Trainer(jobs, emit, control, left, at_rung, publish).run()
+            outcome = _trainer_of(jobs[0])(jobs, emit, control, left, at_rung, publish).run()
     except BaseException as error:  # the boundary: any end of training becomes data
         for job in remaining:
             failed(job, error)
@@ -250,6 +250,28 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
             thread.join()
     channel.send({"outcome": outcome.value})
     return 0
+
+
+def _trainer_of(job: Job) -> type[Trainer]:
+    """What trains the job: where a profile is asked for, a trainer that measures itself."""
+    from forge_tui.training.trainer import Trainer
+
+    if job.profile is None:
+        return Trainer
+    from forge_tui.training.profiling.trainer import ProfiledTrainer
+
+    return ProfiledTrainer
+
+
+def _trial_worker_of(job: Job) -> type[TrialWorker]:
+    """The same for a training function."""
+    from forge_tui.training.trial_worker import TrialWorker
+
+    if job.profile is None:
+        return TrialWorker
+    from forge_tui.training.profiling.function import ProfiledTrialWorker
+
+    return ProfiledTrialWorker
 
 
 def _tell_memory(meter: MemoryMeter, tell: Callable[[dict[str, int]], None]) -> None:

@@ -15,7 +15,7 @@ from forge_tui.protocol.metrics import BUILT_IN
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import Settings, fields_of
 
-GENERATED = ("settings", "commands", "python", "files", "architecture")
+GENERATED = ("settings", "commands", "python", "files", "architecture", "forge-tui")
 
 
 @pytest.mark.parametrize("name", GENERATED)

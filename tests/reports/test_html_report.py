@@ -16,6 +16,7 @@ from run_directories import MESSAGE, RunMaker
 
 from forge_tui import client
 from forge_tui.cli import main
+from forge_tui.protocol.energy import Energy
 from forge_tui.protocol.events import Decision, ResourceWarned
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
@@ -260,6 +261,14 @@ def sample(time: float, **known: Any) -> dict[str, Any]:
 
 def resources_page(*given: Any) -> Page:
     return Page(resources_section(*given, ()).whole())
+
+
+@pytest.mark.parametrize("samples", [[], [{"time": 1.0, "gpus": []}]])
+def test_the_energy_is_told_with_and_without_samples(samples: list[dict[str, Any]]) -> None:
+    energy = Energy(packages=90_000.0, cpu=18_000.0, intensity=500.0)
+    text = Page(resources_section(samples, [], (), energy).whole()).text
+    assert "Energy: 18 kJ (5 Wh), 2.5 g CO2 at 500 g/kWh" in text
+    assert "CPU 18 kJ, this run's share by CPU time of 90 kJ in all" in text
 
 
 def test_resources_are_drawn_over_time_with_what_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from forge_tui.analysis.ranking import best_model
 from forge_tui.cli import main
 from forge_tui.client.frames import EPOCH_COLUMNS
 from forge_tui.errors import ForgeError
+from forge_tui.protocol.energy import Energy
 from forge_tui.protocol.events import EpochFinished
 from forge_tui.protocol.metrics import BUILT_IN, old_keys
 from forge_tui.protocol.phases import RunState, TrainingPhase
@@ -42,6 +43,18 @@ def test_text_tells_state_models_and_failures(run: client.Run) -> None:
     assert lines[0] == "Run a run: failed (1 model failed [31m)"
     assert lines[1] == "2 planner models, 100 epochs, parallel, policy shared"
     assert any("cognate_planner_2" in line and "failed" in line and MESSAGE in line for line in lines)
+
+
+def test_text_json_and_page_tell_the_energy(tmp_path: Path) -> None:
+    maker = RunMaker(tmp_path / "runs", now=100_000.0)
+    energy = Energy(packages=90_000.0, cpu=18_000.0, gpus={"GPU-a": 54_000.0}, intensity=500.0)
+    path = maker.make("warm", RunState.COMPLETED, [maker.model(1)], energy=energy.to_record())
+    with client.attach(path) as attached:
+        assert "Energy: 72 kJ (20 Wh), 10 g CO2 at 500 g/kWh" in written(attached, "text").splitlines()
+        assert "10 g CO2 at 500 g/kWh" in written(attached, "html")
+        found = json.loads(written(attached, "json"))["energy"]
+    maker.close()
+    assert (found["joules"], found["grams"], found["gpus"]) == (72_000.0, 10.0, {"GPU-a": 54_000.0})
 
 
 def test_json_holds_the_epochs_of_every_model(run: client.Run) -> None:

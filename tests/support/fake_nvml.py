@@ -35,7 +35,10 @@ class Instance:
 
 @dataclass
 class Card:
-    """A GPU. None: not supported. `error`: the code of every call for it. `mig`: its instances, if MIG is on."""
+    """A GPU. None: not supported. `error`: the code of every call for it. `mig`: its instances, if MIG is on.
+
+    `energy`: in millijoules.
+    """
 
     uuid: str
     name: str = "NVIDIA H100 80GB HBM3"
@@ -48,6 +51,7 @@ class Card:
     retirement_pending: int | None = None
     uncorrected: int = 0
     mig: dict[int, Instance] | None = None
+    energy: int | None = None
     error: int = 0
 
 
@@ -150,6 +154,9 @@ class FakeNvml:
     def _nvmlDeviceGetMaxMigDeviceCount(self, handle: Any, count: Any) -> int:
         count._obj.value = 7
         return self._error(handle)
+
+    def _nvmlDeviceGetTotalEnergyConsumption(self, handle: Any, energy: Any) -> int:
+        return self._number(handle, "energy", lambda value: setattr(energy._obj, "value", value))
 
     def _nvmlDeviceGetRemappedRows(self, handle: Any, *counts: Any) -> int:
         card = self._at(handle)

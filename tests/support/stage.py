@@ -26,12 +26,14 @@ from forge_tui.protocol.job import Job
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.run_info import RunInfo
+from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.resources.policy import GIB
 from forge_tui.resources.usage import CpuUsage
 from forge_tui.runner.device_costs import DeviceCosts
 from forge_tui.runner.device_pool import DevicePool
+from forge_tui.runner.energy_account import EnergyAccount
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.machine import MachineSample
@@ -249,11 +251,14 @@ class Stage:
         devices: Sequence[str] = (),
         device_bytes: Callable[[Hashable], int | None] = lambda kind: None,
         sampler: Sampler | None = None,
+        account: Callable[[Journal], EnergyAccount] | None = None,
+        energy_reader: Any = None,
         **settings: dict[str, Any],
     ) -> None:
         """`resources`: the machine; `placing`: as in `FakeEngine`; `state`: the user's state directory, which runs may
         share; `rules`: `[resources]`, dedicated by default; `devices`: the run's GPUs, by UUID; `device_bytes`: what
-        each kind of worker is estimated to take there; `sampler`: that of a search.
+        each kind of worker is estimated to take there; `sampler`: that of a search; `account`: what keeps the run's
+        energy, read by `energy_reader`.
         """
         self.directory = RunDirectory(base / "run")
         self.directory.create()
@@ -278,7 +283,7 @@ class Stage:
         ]
         self.store = RunStore.create(self.directory.database, info, self.first_models)
         self.journal = Journal(self.store, info, self.first_models, self.wall)
-        self.machine = _StageMachine(self, resources or machine_state())
+        self.machine = _StageMachine(self, resources or machine_state(), energy_reader)
         self.engine = FakeEngine(placing)
         self.engine.on_spawn = self._appears
         self._actors: dict[int, Actor] = {}
@@ -309,6 +314,7 @@ class Stage:
             Room(
                 governor=self.governor, machine=self.machine, other_runs=other_runs,
                 devices=Devices(pool=self.pool, costs=self.costs) if devices else None,
+                energy=None if account is None else account(self.journal),
             ),
         )  # fmt: skip
         self._waits = waits
@@ -435,8 +441,9 @@ class _StagePublisher:
 class _StageMachine:
     """A machine that is as the test says."""
 
-    def __init__(self, stage: Stage, first: SystemResources) -> None:
+    def __init__(self, stage: Stage, first: SystemResources, energy: Any) -> None:
         self._stage = stage
+        self.energy = energy
         self.latest = MachineSample(0, first)
         self.is_watched = False
         self.anew = 0
@@ -453,6 +460,10 @@ class _StageMachine:
     def now(self) -> SystemResources:
         """As last seen."""
         return self.latest.resources
+
+    def last_gpus(self) -> tuple[Gpu, ...]:
+        """As last seen."""
+        return self.latest.resources.gpus
 
     def see(self, resources: SystemResources | None) -> None:
         """The next look."""

@@ -13,6 +13,7 @@ import forge_tui
 from forge_tui.analysis.configs import config_results
 from forge_tui.analysis.ranking import best_model
 from forge_tui.client.details import read_details
+from forge_tui.protocol.energy import Energy
 from forge_tui.reports.curve_sets import curve_set
 from forge_tui.reports.page.curves import curves_section
 from forge_tui.reports.page.failures import failures_section
@@ -64,7 +65,12 @@ def _sections(run: Run, snapshot: Snapshot) -> list[Section]:
         None if swept is None else sweep_section(swept),
         None if name is None else mistakes_section(name, read_details(run.directory, name)),
         failures_section(snapshot),
-        resources_section(run.resources(), run.events_of(REMARKABLE, check_epochs=False), snapshot.models),
+        resources_section(
+            run.resources(),
+            run.events_of(REMARKABLE, check_epochs=False),
+            snapshot.models,
+            Energy.from_record(snapshot.run.energy),
+        ),
         settings_section(run.directory, snapshot, name),
     ]
     return [part for part in found if part is not None]

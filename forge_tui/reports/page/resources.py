@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from forge_tui.protocol.energy import Energy
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.reports.gpu_lines import gpu_lines
 from forge_tui.reports.page.tables import Cell, Section, data_table, folded, number_cell, paragraphs, section
+from forge_tui.text.energy_lines import energy_lines
 from forge_tui.text.event_lines import log_line
 from forge_tui.text.figures import UNKNOWN, duration, memory
 from forge_tui.text.markup import Markup, data_script, element
@@ -28,14 +30,18 @@ Sample = Mapping[str, Any]
 
 
 def resources_section(
-    samples: Sequence[dict[str, Any]], events: Sequence[Mapping[str, Any]], models: Sequence[ModelState]
+    samples: Sequence[dict[str, Any]],
+    events: Sequence[Mapping[str, Any]],
+    models: Sequence[ModelState],
+    energy: Energy | None = None,
 ) -> Section:
-    """The section, from the samples, the remarkable events and the models of the run."""
+    """The section, from the samples, the remarkable events, the models and the energy of the run."""
     told = [(event, line[0]) for event in events if (line := log_line(dict(event))) is not None]
     marked = [one for one in told if one[0].get("kind") not in _UNMARKED_DECISIONS]
     decisions = _decisions(told)
     if not samples:
-        return section("resources", "Resources", element("p", "No sample of the machine was recorded."), decisions)
+        none = element("p", "No sample of the machine was recorded.")
+        return section("resources", "Resources", none, paragraphs(energy_lines(energy)), decisions)
     filled = [_with_gpus(sample) for sample in samples]
     begun = min([filled[0]["time"], *(event["time"] for event, _ in marked)])
     parts = _divided(filled, MOST_SAMPLES)
@@ -66,7 +72,7 @@ def resources_section(
         ),
         element("div", element("noscript", "This picture needs JavaScript."), class_="chart", id="resources-chart"),
         paragraphs(filter(None, notes), "note"),
-        paragraphs(gpu_lines(samples, models)),
+        paragraphs([*gpu_lines(samples, models), *energy_lines(energy)]),
         folded("Table of the samples", _sample_table(_divided(filled, _TABLE_ROWS), begun)),
         decisions,
         data_script("resources-data", record),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -81,6 +81,8 @@ class Sidebar(Container, can_focus=False):
             text.append(f"{printable(without_counts(run.limit_reason))}\n", style="dim")
             if run.limit_hint:
                 text.append(f"more with {printable(run.limit_hint)}\n", style="dim")
+            if run.energy is not None:
+                energy_part(text, run.energy, width)
         if suggestion:
             _entry(text, "SUGGESTED", "", "" if width >= _ROOMY else "\n")
             text.append(f"{printable(suggestion)}\n")
@@ -120,6 +122,20 @@ class Sidebar(Container, can_focus=False):
                 f"{names.get(one.resource, one.resource)} {one.some_percent:.0f}%" for one in sample.pressure
             )
             _entry(text, "PRESSURE", pressure)
+
+
+def energy_part(text: Text, record: Mapping[str, Any], width: int) -> None:
+    """Append the lines of a run's energy; why something is unknown only where there is room."""
+    from forge_tui.protocol.energy import Energy  # here: the first paint needs none
+    from forge_tui.text.energy_lines import energy_in_short
+
+    energy = Energy.from_record(record)
+    if energy is None:
+        return
+    first, *others = energy_in_short(energy, reasons=width >= _ROOMY)
+    _entry(text, "ENERGY", first)
+    for line in others:
+        text.append(f"{printable(line)}\n", style="dim")
 
 
 def _entry(text: Text, title: str, value: str, end: str = "\n") -> None:
