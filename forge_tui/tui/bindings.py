@@ -23,6 +23,16 @@ TITLES = {
 }  # fmt: skip
 """The titles of the screens."""
 
+PURPOSES = {
+    "configure": "What to train, and on which data. The other settings have defaults that work.",
+    "watch": "The models of one run as they train: progress, curves, log.",
+    "runs": "The runs that were started here, live ones first.",
+    "model": "One model in full: its curve, metrics, failures, settings, checkpoints, output.",
+    "compare": "Runs side by side: settings that differ, final metrics, mean curves.",
+    "data": "The columns of the table, and what becomes of each.",
+}
+"""What the screens are for, each in one line of 80 columns."""
+
 
 class Action(NamedTuple):
     """A user's action: `keys` as Textual names them, `label` for the footer, `where` by screen.
@@ -205,6 +215,11 @@ WHILE_STARTING = frozenset(
     )
 )
 """Actions that mean the same before and after a run has started; other keys are dropped in between."""
+
+
+def keys_of(action: str) -> tuple[str, ...]:
+    """The keys of an action on any screen, by its id."""
+    return tuple(key for each in ACTIONS if each.id == action for key in (*each.keys, each.browser_key) if key)
 
 
 def actions_of(screen: str) -> tuple[Action, ...]:

@@ -23,7 +23,7 @@ LOOK_SECONDS = 2.0
 _OF_LIVE, _OF_ENDED = ("pause", "stop"), ("resume", "delete")
 # With fewer lines the selected run is not described below the list.
 _DETAIL_FROM_HEIGHT = 20
-_FILTER_HINT = "filter: name, id, note, state, type, path (Enter keeps, empty shows all)"
+_FILTER_HINT = "filter: name, id, note, state, type, path; !word for not (Enter keeps)"
 
 
 class RunsScreen(ForgeScreen):
@@ -159,5 +159,5 @@ class RunsScreen(ForgeScreen):
         if runs.marks:
             parts.append(f"{len(runs.marks)} marked")
         if runs.filter_text:
-            parts.append(f"filter {cells.clean(runs.filter_text, glyphs.ascii)}")
+            parts.append(cells.clean(runs.filter_summary, glyphs.ascii))
         self.divider.draw(glyphs, parts, runs.visible_range)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from forge_tui.tui.widgets.filter_line import FilterLine
 
 SLOW_SECONDS = 2.0
-_FILTER_HINT = "filter: a part of the name, or phase:failed (Enter keeps, empty shows all)"
+_FILTER_HINT = "filter: planner_5, its letters pl5, !failed, phase:train (Enter keeps, empty: all)"
 
 
 class WatchScreen(ForgeScreen):
