@@ -138,7 +138,7 @@ class ForgeApp(TerminalApp):
         """Dialogs above any screen."""
         from forge_tui.tui.app_dialogs import AppDialogs
 
-        return AppDialogs(self, self.navigation, self.appearance, self.status, self.surroundings)
+        return AppDialogs(self, self.navigation, self.appearance, self.status, self.surroundings, self.call_in_thread)
 
     @property
     def starts_a_run(self) -> bool:

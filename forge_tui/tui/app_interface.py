@@ -58,9 +58,6 @@ class DialogsInterface(Protocol):
     async def ask(self, question: str, choices: Sequence[Any], default: str | None = None) -> str | None:
         """Ask; returns the chosen value or None. Await it in a worker."""
 
-    def show_plainly(self, title: str, text_now: Callable[[], str]) -> None:
-        """Show a text to copy: unwrapped, the mouse released."""
-
 
 class SteeringInterface(Protocol):
     """Commands to the watched run."""

@@ -25,6 +25,7 @@ from forge_tui.tui.widgets.sidebar import Sidebar
 if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.tui.app_interface import AppInterface
+    from forge_tui.tui.copies import Copy
 
 WIDE = 100
 SMALLEST = (60, 15)
@@ -114,6 +115,10 @@ class ForgeScreen(Screen[None]):
 
     def begin(self) -> None:
         """Fill in the content: the body is mounted."""
+
+    def copies(self) -> Sequence[Copy]:
+        """The texts that can be copied here; none by default."""
+        return ()
 
     def chosen_models(self) -> set[str]:
         """The names of the models that an action applies to; none by default."""

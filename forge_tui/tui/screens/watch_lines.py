@@ -39,14 +39,14 @@ class OverallLine(Line):
 class DividerLine(Line):
     """The panes, the chart's content, and the table's filter and order."""
 
-    def draw(self, panes: WatchPanes, table: ModelTable, chart: RunCurves, glyphs: Glyphs) -> None:
-        """Draw the line for the panes' current state."""
+    def draw(self, panes: WatchPanes, table: ModelTable, chart: RunCurves, metrics: str, glyphs: Glyphs) -> None:
+        """Draw the line for the panes' current state; `metrics`: what a grid shows, empty for one chart."""
         dash = glyphs.axis_horizontal
         right = Text(f" {table.visible_range}" if table.display else "")
         width = max(_LEAST_CELLS, self.size.width or self.app.size.width)
         words = {"chart": "c Chart", "output": "L Output", "log": "l Log"}
         if panes.chart_shown:
-            words["chart"] = f"[c Chart] {', '.join(_chart_words(chart, glyphs))}"
+            words["chart"] = f"[c Chart] {', '.join(_chart_words(chart, metrics, glyphs))}"
         if panes.output_shown:
             words["output"] = "[L Output]"
         if panes.log_shown:
@@ -68,12 +68,12 @@ def _joined(parts: Sequence[str], dash: str) -> Text:
     return Text(dash + f" {dash} ".join(parts) + " ")
 
 
-def _chart_words(chart: RunCurves, glyphs: Glyphs) -> list[str]:
+def _chart_words(chart: RunCurves, metrics: str, glyphs: Glyphs) -> list[str]:
     # The chart's legend shows the kinds; while the table is hidden, only this line names the models.
     names = chart.names
     whose = [f"{len(names)} models" if len(names) > 1 else cells.clean(names[0], glyphs.ascii)] if names else []
     words = [cells.middle(each, min(cells.width_of(each), _NAME_CELLS), glyphs.ellipsis) for each in whose]
-    words.append("log y" if chart.log_y else "linear y")
+    words.append(metrics or ("log y" if chart.log_y else "linear y"))
     if chart.over_seeds:
         words.append("seeds")
     if chart.smoothing.weight:
