@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from forge_tui.tui.chart import colours
 from forge_tui.tui.chart.canvas import Canvas, Pixels, Projection, Span, dotted, faint, trace
 from forge_tui.tui.chart.quantities import Kind
 from forge_tui.tui.chart.readout import cursor_line
@@ -15,7 +16,6 @@ from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.cells import Piece, pad
 from forge_tui.tui.widgets.glyphs import Glyphs
 
-COLOURS = 8
 LEAST_WIDTH, LEAST_HEIGHT = 16, 3
 _LABELS_FROM_HEIGHT, _AXIS_FROM_HEIGHT = 8, 5
 
@@ -138,7 +138,7 @@ def _drawn(series: Sequence[Series], view: View) -> list[_Drawn]:
         spans, behind = _cut(spans, view), [_cut(edge, view) for edge in behind]
         marks = {x for x in marks if view.start <= x <= view.end}
         # One model alone has a colour for each kind; several have a colour each.
-        colour = 1 if len(numbers) == 1 and each.kind == "validation" else number % COLOURS
+        colour = 1 if len(numbers) == 1 and each.kind == "validation" else number % colours.SERIES
         found.append(_Drawn(each, spans, behind, value, sorted(marks), number, f"series-{colour + 1}"))
     return found
 
