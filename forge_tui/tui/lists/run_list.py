@@ -115,4 +115,4 @@ def _words_of(look: RunLook) -> str:
 
 def _name_of(look: RunLook) -> str:
     """What is found by its letters too."""
-    return f"{look.entry.run} {look.entry.model_type}"
+    return f"{look.entry.name} {look.entry.run} {look.entry.model_type}"
