@@ -16,7 +16,7 @@ from textual.events import Key, Paste
 
 from forge_tui.tui import messages
 from forge_tui.tui.appearance import Appearance
-from forge_tui.tui.bindings import SEEN_ONLY, WHILE_STARTING
+from forge_tui.tui.bindings import SEEN_ONLY, WHILE_STARTING, keys_of
 from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.machine import Machine
 from forge_tui.tui.navigation import Navigation
@@ -138,7 +138,7 @@ class ForgeApp(TerminalApp):
         """Dialogs above any screen."""
         from forge_tui.tui.app_dialogs import AppDialogs
 
-        return AppDialogs(self, self.navigation, self.appearance, self.status, self.surroundings)
+        return AppDialogs(self, self.navigation, self.appearance, self.status, self.surroundings, self.call_in_thread)
 
     @property
     def starts_a_run(self) -> bool:
@@ -248,9 +248,19 @@ class ForgeApp(TerminalApp):
 
     def drops(self, event: Key | Paste) -> bool:
         """While a run starts, drop keys meant for the next screen, except those that leave or show something."""
+        return self._waits_for_a_run and not (isinstance(event, Key) and event.key in WHILE_STARTING)
+
+    @property
+    def _waits_for_a_run(self) -> bool:
         front = self.front
-        waits = self.controller.is_starting and self.screen is front and front.name_of_screen != "runs"
-        return waits and not (isinstance(event, Key) and event.key in WHILE_STARTING)
+        return self.controller.is_starting and self.screen is front and front.name_of_screen != "runs"
+
+    async def run_clicked(self, action: str, screen: DOMNode) -> None:
+        """Run an action of a screen that was clicked on; does nothing where its keys are dropped."""
+        _, name, parameters = parse(action)
+        keys = keys_of(str(parameters[-1]) if name == "part" else name)
+        if not self._waits_for_a_run or not WHILE_STARTING.isdisjoint(keys):
+            await self.run_action(action, screen)
 
     # --- messages from workers
 

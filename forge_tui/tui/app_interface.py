@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from textual.dom import DOMNode
+
     from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.settings.schema import Settings
     from forge_tui.tui.choices import UiChoices
@@ -55,9 +57,6 @@ class DialogsInterface(Protocol):
 
     async def ask(self, question: str, choices: Sequence[Any], default: str | None = None) -> str | None:
         """Ask; returns the chosen value or None. Await it in a worker."""
-
-    def show_plainly(self, title: str, text_now: Callable[[], str]) -> None:
-        """Show a text to copy: unwrapped, the mouse released."""
 
 
 class SteeringInterface(Protocol):
@@ -178,6 +177,9 @@ class AppInterface(Teller, Protocol):
     @property
     def exit(self) -> Callable[..., Any]:
         """Textual's `App.exit`."""
+
+    async def run_clicked(self, action: str, screen: DOMNode) -> None:
+        """Run an action of a screen that was clicked on; does nothing where its keys are dropped."""
 
     def run_dialog(self, dialog: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine that asks a question and waits for the answer."""

@@ -48,6 +48,10 @@ class Appearance:
         """Leave the mouse to the terminal, for selecting text, if that is possible."""
         self.mouse_on = not self._app.set_mouse(False) and self.mouse_on
 
+    def take_mouse(self) -> None:
+        """Use the mouse again."""
+        self.mouse_on = self._app.set_mouse(True) or self.mouse_on
+
     def action_theme(self) -> None:
         """Switch to the next theme, and remember it."""
         name = self.theme_name = THEMES[(THEMES.index(self.theme_name) + 1) % len(THEMES)]

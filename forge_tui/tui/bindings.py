@@ -23,6 +23,16 @@ TITLES = {
 }  # fmt: skip
 """The titles of the screens."""
 
+PURPOSES = {
+    "configure": "What to train, and on which data. The other settings have defaults that work.",
+    "watch": "The models of one run as they train: progress, curves, log.",
+    "runs": "The runs that were started here, live ones first.",
+    "model": "One model: curve, metrics, failures, settings, checkpoints, output.",
+    "compare": "Runs side by side: settings that differ, final metrics, mean curves.",
+    "data": "The columns of the table, and what becomes of each.",
+}
+"""What the screens are for, each in one line of 80 columns."""
+
 
 class Action(NamedTuple):
     """A user's action: `keys` as Textual names them, `label` for the footer, `where` by screen.
@@ -53,7 +63,7 @@ _KEY_WORDS = {
     "shift+tab": "Shift+Tab", "up": "↑", "down": "↓",
     "left": "←", "right": "→", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End",
     "ctrl+r": "Ctrl+R", "ctrl+s": "Ctrl+S", "ctrl+o": "Ctrl+O", "ctrl+z": "Ctrl+Z", "ctrl+l": "Ctrl+L",
-    "f2": "F2", "f4": "F4", "f8": "F8", "f9": "F9",
+    "less_than_sign": "<", "greater_than_sign": ">", "f2": "F2", "f4": "F4", "f8": "F8", "f9": "F9",
     "ctrl+q": "Ctrl+Q", "ctrl+c": "Ctrl+C", "upper_a": "A", "upper_o": "O", "upper_k": "K", "upper_r": "R",
     "upper_d": "D", "upper_y": "Y", "upper_g": "G",
 }  # fmt: skip
@@ -64,6 +74,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("open_setting", ("enter", "space"), "Edit", "open the setting: edit, choose, switch", CONFIGURE, True,
            "Settings"),
     Action("columns", ("c",), "Columns", "show the columns of the table: kinds, values, what becomes of them",
+           CONFIGURE, True, "Settings"),
+    Action("fold", ("f",), "More", "show all settings, or only the most used and the changed ones; Enter on a section "
+           "does it for that one", CONFIGURE, True, "Settings"),
+    Action("filter", ("slash",), "Find", "find a setting by words of its name or of what it does, folded ones too",
            CONFIGURE, True, "Settings"),
     Action("next_kind", ("space", "right"), "Kind",
            "make the column a number, a category, a date, ignored, or what its values say; the target: classes or "
@@ -111,8 +125,6 @@ ACTIONS: tuple[Action, ...] = (
            WATCH, True, "Run", False),
     Action("export", ("e",), "Export", "write a report of the run (text, JSON, CSV, TensorBoard)",
            RUNS | MODEL, True, "Run"),
-    Action("show_command", ("Y",), "Command", "show the equivalent command, plain to copy", CONFIGURE | WATCH, False,
-           "Settings"),
     Action("open", ("enter",), "Open", "open the selected model or run", WATCH | RUNS, True, "Lists"),
     Action("back", ("escape", "backspace"), "Back",
            "one level back: filter, zoom, screen",
@@ -158,13 +170,23 @@ ACTIONS: tuple[Action, ...] = (
     Action("pan_left", ("left",), "Pan left", "chart: earlier epochs", CHARTS, False, "Chart"),
     Action("pan_right", ("right",), "Pan right", "chart: later epochs", CHARTS, False, "Chart"),
     Action("reset_chart", ("0",), "Reset", "chart: all epochs", CHARTS, False, "Chart"),
+    Action("cursor_left", ("less_than_sign",), "Values", "chart: the values at an earlier epoch, or by a click", CHARTS,
+           False, "Chart"),
+    Action("cursor_right", ("greater_than_sign",), "Values later", "chart: the values at a later epoch", CHARTS, False,
+           "Chart"),
     Action("log_y", ("y",), "Log y", "chart: logarithmic or linear", CHARTS, False, "Chart"),
+    Action("grid", ("V",), "Grid", "chart: all metrics as small charts, or one; from 160 columns on it starts with all",
+           WATCH | MODEL, False, "Chart"),
+    Action("pin", ("P",), "Pin", "chart: pin the metric, which then comes first; again: not", WATCH | MODEL, False,
+           "Chart"),
     Action("kinds", ("v",), "Next curve", "chart: loss, each loss alone, recorded metrics, learning rate",
            WATCH | MODEL, False, "Chart"),
     Action("kinds", ("v",), "Train/val", "chart: training, validation or both", COMPARE, False, "Chart"),
     Action("seeds", ("f",), "Seeds", "chart: mean and deviation over the seeds of each config (marked models, or all)",
            WATCH, False, "Chart"),
     Action("smoothing", ("S",), "Smooth", "chart: smoothing off, light or strong", CHARTS, False, "Chart"),
+    Action("copy", ("Y",), "Copy", "copy the command that starts the same run, a path or a traceback: to the clipboard "
+           "(OSC 52), and shown plainly", CONFIGURE | WATCH | RUNS | MODEL, True, "General"),
     Action("show_configure", ("1",), "Conf", "the settings of a run", EVERYWHERE, True),
     Action("show_watch", ("2",), "Watch", "the run", EVERYWHERE, True),
     Action("show_runs", ("3",), "Runs", "the known runs", EVERYWHERE, True),
@@ -207,6 +229,11 @@ WHILE_STARTING = frozenset(
 """Actions that mean the same before and after a run has started; other keys are dropped in between."""
 
 
+def keys_of(action: str) -> tuple[str, ...]:
+    """The keys of an action on any screen, by its id."""
+    return tuple(key for each in ACTIONS if each.id == action for key in (*each.keys, each.browser_key) if key)
+
+
 def actions_of(screen: str) -> tuple[Action, ...]:
     """The actions of a screen, in the order of the table."""
     return tuple(action for action in ACTIONS if screen in action.where)
@@ -215,10 +242,10 @@ def actions_of(screen: str) -> tuple[Action, ...]:
 _PARTS_OF_THE_APP = {
     "steering": ("pause", "stop", "kill", "cancel", "retry", "workers", "resume"),
     "leaving": ("leave", "detach"),
-    "run_actions": ("export", "new", "show_command"),
+    "run_actions": ("export", "new"),
     "navigation": ("show_configure", "show_watch", "show_runs"),
     "appearance": ("theme", "mouse", "resources"),
-    "dialogs": ("messages", "help", "palette"),
+    "dialogs": ("messages", "help", "palette", "copy"),
 }
 
 

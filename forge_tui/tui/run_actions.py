@@ -1,4 +1,4 @@
-"""Actions on the watched run that do not control it: report, its settings for a new run, its command."""
+"""Actions on the watched run that do not control it: report, its settings for a new run."""
 
 from __future__ import annotations
 
@@ -60,26 +60,6 @@ class RunActions:
             tell_untrusted(self._app, untrusted)
 
         self._app.call_in_thread(lambda: (self._new_form(run), client.untrusted_code(run.path)), then=taken)
-
-    def action_show_command(self) -> None:
-        """Show the command that starts the same run without the UI."""
-        run = self._app.controller.run
-        if run is None:
-            self._app.tell(_NO_RUN, "warning")
-            return
-
-        def read() -> str:
-            from forge_tui.tui.form.command import command  # imports the schema: in the thread
-
-            return command(self._new_form(run))
-
-        def shown(text: str | ForgeError) -> None:
-            if isinstance(text, ForgeError):
-                self._app.tell(str(text), "error")
-            else:
-                self._app.dialogs.show_plainly("The same run without the screen, in a new directory:", lambda: text)
-
-        self._app.call_in_thread(read, then=shown)
 
     def _new_form(self, run: Run) -> Form:
         """The run's settings for a new run. Reads files: call it in a thread."""

@@ -134,7 +134,7 @@ async def test_y_copies_the_command(tmp_path: Path) -> None:
     with serving(cwd=tmp_path) as server:
         async with page_of(server) as page:
             await page.until_shown("F2 Start")
-            await page.until_shown("Learning rate")
+            await page.until_shown("Epochs")
             await page.type("Y")
             await page.until_shown("Sent to the browser's clipboard")
             found = _CLIPBOARD.search(page.text)

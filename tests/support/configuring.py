@@ -103,7 +103,7 @@ class Hand:
         await self.pilot.pause()
 
     async def select(self, name: str) -> None:
-        self.panel.pane.settings.select(name)
+        self.panel.reveal(name)
         await self.pilot.pause()
 
     async def until(self, true: Callable[[], Any]) -> None:

@@ -205,7 +205,7 @@ async def test_the_help_keeps_its_columns_on_a_narrow_terminal() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "No run is watched" in screen_text(app))
         await pilot.press("question_mark")
-        await until(pilot, lambda: "(arrows scroll, Enter closes)" in screen_text(app))
+        await until(pilot, lambda: "(arrows scroll, / finds, Enter closes)" in screen_text(app))
         lines = [line.strip(" │") for line in screen_text(app).splitlines()]
         place = next(number for number, line in enumerate(lines) if line.startswith("K   "))
         column = lines[place].index("end the run at once")

@@ -28,7 +28,8 @@ from forge_tui.tui.screens.configure import ConfigureScreen
 from forge_tui.tui.screens.runs import RunsScreen
 
 _LOOKS = {
-    "detach", "show_command", "open", "back", "mark", "choose", "mark_all", "mark_none", "compare", "filter", "sort",
+    "detach", "copy", "fold", "grid", "pin", "cursor_left", "cursor_right",
+    "open", "back", "mark", "choose", "mark_all", "mark_none", "compare", "filter", "sort",
     "reverse", "follow_best", "scroll_to_selection", "up", "down", "page_up", "page_down", "first", "last",
     "chart_pane", "log_pane", "output_pane", "next_pane", "zoom_pane", "zoom_in", "zoom_out", "pan_left", "pan_right",
     "reset_chart", "log_y", "kinds", "seeds", "smoothing", "show_configure", "show_watch", "show_runs", "resources",

@@ -70,7 +70,16 @@ def test_configure(look: Look, size: Size) -> None:
 
 
 def test_configure_with_the_verdict_of_the_rules(look: Look) -> None:
-    look(SMALL, "down", "down", "right", "down", "right", expected=("2 instead of 4",))
+    look(SMALL, *["down"] * 3, "right", "down", "right", expected=("2 instead of 4",))
+
+
+@TWO_SIZES
+def test_configure_with_all_settings(look: Look, size: Size) -> None:
+    look(size, "f", *["down"] * 11, expected=("▾ Training", "Learning rate"))
+
+
+def test_configure_while_a_setting_is_searched(look: Look) -> None:
+    look(SMALL, "slash", *"decay", expected=("filter decay", "Weight decay"))
 
 
 def test_configure_while_a_setting_is_edited(look: Look) -> None:
@@ -79,7 +88,7 @@ def test_configure_while_a_setting_is_edited(look: Look) -> None:
 
 def test_configure_with_errors_beside_the_fields(look: Look) -> None:
     assignments = ("training.dataset=measurements.csv",)
-    keys = ("down", "down", "right", "down", "enter", "0", "enter", "ctrl+r")
+    keys = (*["down"] * 3, "right", "down", "enter", "0", "enter", "ctrl+r")
     look(SMALL, *keys, given=FormSource(assignments=assignments), expected=("not started",))
 
 
@@ -87,7 +96,7 @@ def test_configure_with_a_table_as_data(look: Look, home: Path) -> None:
     rows = "".join(f"{number},{number % 7},{number % 3},{'yes' if number % 2 else 'no'}\n" for number in range(40))
     (home / "project" / "measurements.csv").write_text("age,weight,dose,healed\n" + rows)
     given = FormSource(assignments=("training.dataset=measurements.csv",))
-    look(SMALL, *["down"] * 14, given=given, expected=("say which one to predict",))
+    look(SMALL, *["down"] * 2, given=given, expected=("say which one to predict",))
 
 
 @TWO_SIZES
@@ -103,7 +112,7 @@ def test_configure_of_a_training_function_that_is_not_chosen_yet(look: Look) -> 
 
 def test_configure_with_a_sweep(look: Look) -> None:
     given = FormSource(sweeps=("learning_rate=0.001,0.003,0.01", "optimizer=adam,muon"))
-    look(SMALL, *["down"] * 9, "V", given=given, expected=("6 configs", "values separated by commas"))
+    look(SMALL, *["down"] * 8, "V", given=given, expected=("6 configs", "values separated by commas"))
 
 
 @TWO_SIZES
@@ -151,7 +160,7 @@ def test_data_plain(look: Look, table: Looks, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_configure_with_what_is_made_of_a_table(look: Look, table: Looks) -> None:
-    look(SMALL, "c", "escape", *["down"] * 14, given=TABLE, expected=("classification: 3 classes",))
+    look(SMALL, "c", "escape", *["down"] * 2, given=TABLE, expected=("classification: 3 classes",))
 
 
 # Watch
@@ -232,6 +241,20 @@ def test_watch_with_the_curves_of_marked_models(look: Look, maker: RunMaker, siz
 
 def test_watch_with_the_chart_on_the_whole_screen(look: Look, maker: RunMaker) -> None:
     look(SMALL, *["down"] * 4, "space", "tab", "z", run=mixed(maker))
+
+
+def test_watch_with_the_values_at_an_epoch(look: Look, maker: RunMaker) -> None:
+    keys = ("down", "down", "down", "space", "space", *["less_than_sign"] * 30)
+    look(SMALL, *keys, run=mixed(maker), expected=("loss epoch ",))
+
+
+@TWO_SIZES
+def test_watch_with_all_metrics_as_small_charts(look: Look, maker: RunMaker, size: Size) -> None:
+    look(size, *["down"] * 4, "V", run=mixed(maker), expected=("metrics", ">loss"))
+
+
+def test_watch_with_a_pinned_metric_first(look: Look, maker: RunMaker) -> None:
+    look(WIDE, *["down"] * 4, "v", "P", run=mixed(maker), expected=(">*accuracy",))
 
 
 def test_watch_with_the_log_instead_of_the_chart(look: Look, maker: RunMaker) -> None:
@@ -324,6 +347,14 @@ def test_dialog_for_more_epochs(look: Look, maker: RunMaker) -> None:
 @TWO_SIZES
 def test_help(look: Look, maker: RunMaker, size: Size) -> None:
     look(size, "question_mark", run=mixed(maker), expected=("keys",))
+
+
+def test_help_searched(look: Look, maker: RunMaker) -> None:
+    look(SMALL, "question_mark", "slash", *"pin", run=mixed(maker), expected=("pin the metric",))
+
+
+def test_what_can_be_copied(look: Look, maker: RunMaker) -> None:
+    look(SMALL, *["down"] * 6, "Y", run=mixed(maker), expected=("The traceback of",))
 
 
 def test_palette(look: Look, maker: RunMaker) -> None:

@@ -206,6 +206,12 @@ class Canvas:
             if 0 <= place < self.width and 0 <= row < self.height:
                 self._text[row][place], self._style[row][place] = character, style
 
+    def rule(self, column: int, text: str, style: str) -> None:
+        """Draw a vertical line through the empty cells of a column."""
+        for row in range(self.height):
+            if self.is_free(column, row, 1):
+                self.put(column, row, text, style)
+
     def is_free(self, column: int, row: int, length: int) -> bool:
         """Whether `length` cells from there are inside and empty."""
         if column < 0 or column + length > self.width or not 0 <= row < self.height:

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from forge_tui.tui.chart import plot
+from forge_tui.tui.chart import colours, plot, readout
 from forge_tui.tui.chart.canvas import Pixels
 from forge_tui.tui.chart.plot import Series
 from forge_tui.tui.chart.quantities import LOSS, Kind, Quantity
@@ -38,48 +38,8 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
     until data, size, view or colours change.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        *(f"chart--{name}" for name in ("title", "label", "axis", "diverged", "empty")),
-        *(f"chart--series-{number}" for number in range(1, plot.COLOURS + 1)),
-    }
-    # Colours distinguishable with the common kinds of colour blindness (Okabe and Ito 2008), lighter on dark themes.
-    DEFAULT_CSS = """
-    Chart {
-        & > .chart--title { color: $foreground; text-style: bold; }
-        & > .chart--label { color: $foreground 75%; }
-        & > .chart--axis { color: $foreground 45%; }
-        & > .chart--diverged { color: $error-lighten-2; text-style: bold; }
-        & > .chart--empty { color: $foreground 60%; }
-        & > .chart--series-1 { color: #56b4e9; }
-        & > .chart--series-2 { color: #e69f00; }
-        & > .chart--series-3 { color: #2fc99a; }
-        & > .chart--series-4 { color: #e58bbd; }
-        & > .chart--series-5 { color: #f0e442; }
-        & > .chart--series-6 { color: #f0713a; }
-        & > .chart--series-7 { color: #9d9df5; }
-        & > .chart--series-8 { color: #c8c8c8; }
-        &:light > .chart--diverged { color: $error; }
-        &:light > .chart--series-1 { color: #0072b2; }
-        &:light > .chart--series-2 { color: #a86b00; }
-        &:light > .chart--series-3 { color: #00785a; }
-        &:light > .chart--series-4 { color: #a8447c; }
-        &:light > .chart--series-5 { color: #7a7000; }
-        &:light > .chart--series-6 { color: #c04400; }
-        &:light > .chart--series-7 { color: #4a4ac8; }
-        &:light > .chart--series-8 { color: #555555; }
-        &:ansi > .chart--label { color: ansi_default; }
-        &:ansi > .chart--axis { color: ansi_default; text-style: dim; }
-        &:ansi > .chart--empty { color: ansi_default; }
-        &:ansi > .chart--series-1 { color: ansi_cyan; }
-        &:ansi > .chart--series-2 { color: ansi_yellow; }
-        &:ansi > .chart--series-3 { color: ansi_green; }
-        &:ansi > .chart--series-4 { color: ansi_magenta; }
-        &:ansi > .chart--series-5 { color: ansi_blue; }
-        &:ansi > .chart--series-6 { color: ansi_red; }
-        &:ansi > .chart--series-7 { color: ansi_bright_cyan; }
-        &:ansi > .chart--series-8 { color: ansi_default; }
-    }
-    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(colours.COMPONENTS)
+    DEFAULT_CSS = colours.CSS
 
     @dataclass
     class ViewChanged(Message):
@@ -96,6 +56,17 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
             """Only the newest view counts."""
             return isinstance(message, Chart.ViewChanged) and message.chart is self.chart
 
+    @dataclass
+    class Pointed(Message):
+        """The cursor was put somewhere with the mouse."""
+
+        chart: Chart
+
+        @property
+        def control(self) -> Chart:
+            """The chart it happened in."""
+            return self.chart
+
     def __init__(
         self,
         *,
@@ -103,20 +74,24 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
         pixels: Pixels | None = None,
         log_y: bool = True,
         x_title: str = "epoch",
+        scales: dict[str, bool] | None = None,
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """`pixels` defaults to braille, and to ASCII with ASCII glyphs."""
+        """`pixels` defaults to braille, and to ASCII with ASCII glyphs. Charts may share `scales`."""
         super().__init__(id=id, classes=classes)
         self.glyphs = glyphs
         self.pixels = pixels or (Pixels.ASCII if glyphs.ascii else Pixels.BRAILLE)
         self.x_title = x_title
         self.empty_text = NO_EPOCH
-        self._log: dict[str, bool] = {LOSS.title: log_y}
+        self.scales: dict[str, bool] = {LOSS.title: log_y} if scales is None else scales
+        """Whether the y axis is logarithmic, by the titles of the quantities for which it was chosen."""
+        self._sign = ""
         self._quantity = LOSS
         self._smoothing = Smoothing.OFF
         self._series: tuple[Series, ...] = ()
         self._window: tuple[float, float] | None = None
+        self._cursor: float | None = None
         self._lines: list[Strip] | None = None
         self._styles: dict[str, Style] = {}
 
@@ -150,11 +125,17 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
     @property
     def log_y(self) -> bool:
         """Whether a logarithmic y axis is chosen; with negative values the axis is linear anyway."""
-        return self._log.get(self._quantity.title, self._quantity.log)
+        return self.scales.get(self._quantity.title, self._quantity.log)
+
+    def sign(self, text: str) -> None:
+        """Show a sign before the title."""
+        if text != self._sign:
+            self._sign = text
+            self._redraw()
 
     def toggle_log(self) -> None:
         """Switch between a logarithmic and a linear y axis, per quantity."""
-        self._log[self._quantity.title] = not self.log_y
+        self.scales[self._quantity.title] = not self.log_y
         self._redraw()
 
     @property
@@ -213,16 +194,22 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
             return columns
         return min(_MOST_BUCKETS, math.ceil(columns * max(1.0, (whole[1] - whole[0]) / (end - start))))
 
-    def zoom(self, direction: Literal[1, -1]) -> None:
-        """Show half of the visible part (1) or twice as much (-1); at its newest end if that is visible."""
+    def zoom(self, direction: Literal[1, -1], around: float | None = None) -> None:
+        """Show half of the visible part (1) or twice as much (-1), around an x, by default the cursor.
+
+        Without either it is around the middle, or at the newest end if that is visible.
+        """
         whole = plot.extent(self._series)
         if whole is None:
             return
         start, end = self.window
         length = (end - start) / 2 if direction > 0 else (end - start) * 2
         length = max(length, _CLOSEST)
-        middle = (start + end) / 2
-        first = end - length if end >= whole[1] else middle - length / 2
+        around = self.cursor if around is None else around
+        if around is not None:
+            first = around - (around - start) / (end - start) * length  # it stays at its place
+        else:
+            first = end - length if end >= whole[1] else (start + end - length) / 2
         self._look_at(first, first + length)
 
     def pan(self, direction: Literal[1, -1]) -> None:
@@ -238,6 +225,67 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
             self._window = None
             self._redraw()
             self.post_message(self.ViewChanged(self))
+
+    # The cursor
+
+    @property
+    def cursor(self) -> float | None:
+        """Where the cursor stands, on the x of a point in view; None: there is none."""
+        if self._cursor is None:
+            return None
+        return readout.nearest(self._places, self._cursor)
+
+    @property
+    def _places(self) -> list[float]:
+        return readout.positions(self._series, self.kinds, *self.window)
+
+    def move_cursor(self, by: int) -> None:
+        """Move the cursor by `by` points; without one, put it on the last point in view."""
+        self.point_at(readout.neighbour(self._places, self.cursor, by))
+
+    def point_at(self, x: float | None) -> None:
+        """Put the cursor on the point nearest to `x`, or remove it (None)."""
+        if x != self._cursor:
+            self._cursor = x
+            self._redraw()
+
+    @property
+    def narrows(self) -> bool:
+        """Whether the cursor hides the legend."""
+        return self.cursor is not None
+
+    def widen(self) -> None:
+        """Remove the cursor."""
+        self.point_at(None)
+
+    def _x_under(self, event: events.MouseEvent) -> float | None:
+        place = event.get_content_offset(self)
+        return None if place is None else plot.x_at(self._series, self._view(), *self.size, place.x)
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Put the cursor where the mouse is."""
+        self._point(event)
+
+    def _point(self, event: events.MouseEvent) -> None:
+        x = self._x_under(event)
+        if x is not None:
+            self.point_at(readout.nearest(self._places, x))
+            self.post_message(self.Pointed(self))
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Drag the cursor."""
+        if event.button:
+            self._point(event)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Zoom in around the mouse."""
+        event.stop()
+        self.zoom(1, self._x_under(event))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Zoom out around the mouse."""
+        event.stop()
+        self.zoom(-1, self._x_under(event))
 
     def _look_at(self, start: float, end: float) -> None:
         window = self._held(start, end)
@@ -279,20 +327,23 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
             return self._lines[y]
         return Strip.blank(self.size.width, self._style("label"))
 
-    def _picture(self) -> list[Strip]:
-        width, height = self.size
+    def _view(self) -> plot.View:
         start, end = self.window
-        view = plot.View(
+        return plot.View(
             start=start,
             end=end,
             log=self.log_y,
             kinds=self.kinds,
             pixels=self.pixels,
             x_title=self.x_title,
-            y_title=self._quantity.title,
+            y_title=self._sign + self._quantity.title,
             smoothing=self._smoothing.weight,
+            cursor=self.cursor,
         )
-        lines = plot.picture(self._series, view, width, height, self.glyphs)
+
+    def _picture(self) -> list[Strip]:
+        width, height = self.size
+        lines = plot.picture(self._series, self._view(), width, height, self.glyphs)
         if not lines:
             text = cells.left(f"  {self._why_empty()}", width, self.glyphs.ellipsis)
             return [Strip([Segment(text, self._style("empty"))], width)]

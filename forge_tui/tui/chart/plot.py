@@ -6,15 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from forge_tui.tui.chart import colours
 from forge_tui.tui.chart.canvas import Canvas, Pixels, Projection, Span, dotted, faint, trace
 from forge_tui.tui.chart.quantities import Kind
+from forge_tui.tui.chart.readout import cursor_line
 from forge_tui.tui.chart.scale import Scale, Tick, fitted, labels, linear_values
 from forge_tui.tui.chart.smoothing import smoothed
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.cells import Piece, pad
 from forge_tui.tui.widgets.glyphs import Glyphs
 
-COLOURS = 8
 LEAST_WIDTH, LEAST_HEIGHT = 16, 3
 _LABELS_FROM_HEIGHT, _AXIS_FROM_HEIGHT = 8, 5
 
@@ -39,6 +40,7 @@ class View:
     """How to draw: visible part of the x axis, scale, kinds of curves, pixels, titles.
 
     `smoothing` is the weight of previous values (`smoothing.smoothed`); the original curves are faint behind.
+    `cursor` is the x at which values are told in place of the legend.
     """
 
     start: float
@@ -49,6 +51,7 @@ class View:
     x_title: str
     y_title: str
     smoothing: float = 0.0
+    cursor: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +79,43 @@ def picture(series: Sequence[Series], view: View, width: int, height: int, glyph
     scale = _scale(drawn, view)
     if scale is None or width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return []
-    below = 2 if height >= _LABELS_FROM_HEIGHT else 1 if height >= _AXIS_FROM_HEIGHT else 0
+    below = _lines_below(height)
     rows = height - 1 - below
-    ticks = scale.ticks(max(2, (rows + 1) // 2))
+    ticks = _ticks(scale, height)
     gutter = _gutter(ticks)
     canvas = Canvas(width - gutter, rows, view.pixels, glyphs)
     several = len({each.number for each in drawn}) > 1
     _curves(canvas, drawn, scale, view, several, glyphs)
-    lines = [pad(_legend(drawn, scale, view, width, several, glyphs), width, "label")]
+    if view.cursor is None:
+        top = _legend(drawn, scale, view, width, several, glyphs)
+    else:
+        column = round((view.cursor - view.start) / max(view.end - view.start, 1e-12) * (canvas.width - 1))
+        canvas.rule(column, glyphs.axis_vertical, "axis")
+        curves = [(each.series, each.number, each.style) for each in drawn]
+        top = cursor_line(curves, view.cursor, view.y_title, view.x_title, width, glyphs)
+    lines = [pad(top, width, "label")]
     lines += [axis + canvas.line(row) for row, axis in enumerate(_y_axis(scale, ticks, rows, gutter, glyphs))]
     lines += _x_axis(view, width, gutter, below, glyphs)
     return lines
+
+
+def x_at(series: Sequence[Series], view: View, width: int, height: int, column: int) -> float | None:
+    """The x of a cell of the picture, from its column; None left of the axis, and without a picture."""
+    scale = _scale(_drawn(series, view), view)
+    if scale is None or width < LEAST_WIDTH or height < LEAST_HEIGHT:
+        return None
+    gutter = _gutter(_ticks(scale, height))
+    share = (column - gutter) / max(1, width - gutter - 1)
+    return view.start + share * (view.end - view.start) if 0 <= share <= 1 else None
+
+
+def _lines_below(height: int) -> int:
+    """The lines of the x axis and its labels."""
+    return 2 if height >= _LABELS_FROM_HEIGHT else 1 if height >= _AXIS_FROM_HEIGHT else 0
+
+
+def _ticks(scale: Scale, height: int) -> list[Tick]:
+    return scale.ticks(max(2, (height - _lines_below(height)) // 2))
 
 
 def _drawn(series: Sequence[Series], view: View) -> list[_Drawn]:
@@ -109,7 +138,7 @@ def _drawn(series: Sequence[Series], view: View) -> list[_Drawn]:
         spans, behind = _cut(spans, view), [_cut(edge, view) for edge in behind]
         marks = {x for x in marks if view.start <= x <= view.end}
         # One model alone has a colour for each kind; several have a colour each.
-        colour = 1 if len(numbers) == 1 and each.kind == "validation" else number % COLOURS
+        colour = 1 if len(numbers) == 1 and each.kind == "validation" else number % colours.SERIES
         found.append(_Drawn(each, spans, behind, value, sorted(marks), number, f"series-{colour + 1}"))
     return found
 

@@ -25,6 +25,11 @@ class Quantity:
     kinds: frozenset[Kind]
     log: bool = True
 
+    @property
+    def key(self) -> str:
+        """Its name in the user's choices: that of its first metric."""
+        return self.curves[0][0]
+
 
 _LOSSES: tuple[tuple[str, Kind], ...] = (("loss", "train"), ("validation_loss", "validation"))
 LOSS = Quantity("loss", _LOSSES, frozenset({"train", "validation"}))
@@ -60,6 +65,12 @@ def is_missing(quantity: Quantity, models: Iterable[ModelState]) -> bool:
 def _names(models: Iterable[ModelState]) -> dict[str, None]:
     """The metrics that any of the models has recorded, in their order."""
     return dict.fromkeys(name for model in models for name, value in model.metrics.items() if value is not None)
+
+
+def pinned_first(quantities: Sequence[Quantity], pinned: Sequence[str]) -> tuple[Quantity, ...]:
+    """The quantities, those with a `pinned` key first, in the order in which they were pinned."""
+    order = {key: number for number, key in enumerate(pinned)}
+    return tuple(sorted(quantities, key=lambda quantity: order.get(quantity.key, len(order))))
 
 
 def following(now: Quantity, choices: Sequence[Quantity]) -> Quantity:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.events import Key
+from textual.events import Click, Key
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from forge_tui.tui import word_filter
 from forge_tui.tui.bindings import Action
 from forge_tui.tui.offered import Surroundings, offered
 
@@ -32,10 +33,15 @@ class Palette(ModalScreen[str | None]):
             yield Input(placeholder="an action, such as: zoom")
             yield Static(self._listed(), markup=False, id="found")
 
+    @property
+    def _first(self) -> int:
+        """The number of the first action that is listed."""
+        return max(0, min(self._selected - _SHOWN // 2, len(self._found) - _SHOWN))
+
     def _listed(self) -> Text:
         if not self._found:
             return Text("No action fits.")
-        first = max(0, min(self._selected - _SHOWN // 2, len(self._found) - _SHOWN))
+        first = self._first
         text = Text(no_wrap=True, overflow="ellipsis")
         for number, action in enumerate(self._found[first : first + _SHOWN], first):
             text.append("\n" if number > first else "")
@@ -45,15 +51,19 @@ class Palette(ModalScreen[str | None]):
         return text
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Find actions that match all typed words."""
-        words = event.value.lower().split()
-        self._found = tuple(
-            action
-            for action in self._actions
-            if all(word in f"{action.label} {action.help} {action.group}".lower() for word in words)
-        )
+        """Find actions that match the typed words."""
+        found = word_filter.find(event.value, self._actions, _has, lambda action: action.label)
+        self._found = tuple(self._actions[place] for place in found.places)
         self._selected = 0
         self.query_one("#found", Static).update(self._listed())
+
+    def on_click(self, event: Click) -> None:
+        """Run the action that was clicked on."""
+        place = event.get_content_offset(self.query_one("#found", Static))
+        if place is not None and self._found:
+            event.stop()
+            number = self._first + place.y
+            self.dismiss(self._found[number].id if number < len(self._found) else None)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Run the selected action."""
@@ -71,3 +81,7 @@ class Palette(ModalScreen[str | None]):
             event.stop()
             event.prevent_default()
             self.dismiss(None)
+
+
+def _has(action: Action, word: str) -> bool:
+    return word in f"{action.label} {action.help} {action.group}".casefold()

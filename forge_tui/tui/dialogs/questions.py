@@ -10,7 +10,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.events import Key
+from textual.events import Click, Key
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
@@ -67,6 +67,13 @@ class Question(ModalScreen[str | None]):
             self.dismiss(self._choices[self._selected].value)
         elif event.key in ("escape", "backspace", "q", "ctrl+c", "ctrl+q"):
             self.dismiss(None)
+
+    def on_click(self, event: Click) -> None:
+        """Give the answer that was clicked on."""
+        place = event.get_content_offset(self.query_one("#answers", Static))
+        if place is not None and place.y < len(self._choices):
+            event.stop()
+            self.dismiss(self._choices[place.y].value)
 
     def _move(self, by: int) -> None:
         self._selected = (self._selected + by) % len(self._choices)

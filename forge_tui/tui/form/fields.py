@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from forge_tui.settings.checked import is_prime
-from forge_tui.settings.command import COMMAND
 from forge_tui.settings.keys import Key
 from forge_tui.settings.schema import fields_of, keys_by_name, tables
-from forge_tui.settings.training_function import MODEL_TYPE, TRAIN
+from forge_tui.settings.training_function import MODEL_TYPE
 from forge_tui.tui.form.kinds import Kind, hides
 
 MODE = "training.training_mode"
@@ -22,28 +21,24 @@ PRIME = "data.prime"
 OUTPUT = "run.output"
 EPOCHS = "training.epochs"
 MODELS = "run.models"
+FIRST_SECTION = "First"
 
-FIRST = (
-    COMMAND,
-    "run.parse",
-    TRAIN,
+FIRST = (DATASET, TARGET, MODE, WORKERS, MODELS, EPOCHS)
+"""The settings that are never folded, below the one that names custom code: what most runs need."""
+_MOST_USED = (
     MODEL_TYPE,
-    MODE,
-    WORKERS,
-    "resources.policy",
-    MODELS,
     "training.model_size",
-    EPOCHS,
     "training.batch_size",
     "training.learning_rate",
     "training.grokfast_enabled",
     "training.grokfast_alpha",
     "training.grokfast_lambda",
-    DATASET,
-    TARGET,
-    "run.seed",
+    "resources.policy",
     OUTPUT,
+    "run.seed",
+    "run.parse",
 )
+"""The first ones of their sections."""
 _TITLES = {
     MODE: "Mode",
     WORKERS: "Workers",
@@ -77,10 +72,11 @@ _DOUBLED = frozenset({"training.batch_size", "data.samples"})
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and the settings under it."""
+    """A heading and the settings under it. `folds`: whether it may be folded."""
 
     title: str
     keys: tuple[Key, ...]
+    folds: bool = True
 
 
 def run_keys() -> tuple[Key, ...]:
@@ -90,15 +86,15 @@ def run_keys() -> tuple[Key, ...]:
 
 @functools.cache
 def sections(kind: Kind) -> tuple[Section, ...]:
-    """The settings of the schema for runs of this kind: the most used ones first, then the others by table."""
+    """The settings of the schema for runs of this kind: code and data first, then the others by table."""
     by_name = keys_by_name()
     shown = [key for key in run_keys() if not hides(kind, key.key)]
-    first = Section("First", tuple(by_name[name] for name in FIRST if by_name[name] in shown))
-    others = [
-        Section(table.capitalize(), tuple(key for key in shown if key.table == table and key.key not in FIRST))
-        for table in tables()
-    ]
-    return (first, *(section for section in others if section.keys))
+    names = FIRST if kind is Kind.BUILT_IN else (kind.setting, *FIRST)
+    first = Section(FIRST_SECTION, tuple(by_name[name] for name in names if by_name[name] in shown), folds=False)
+    others = [key for key in shown if key.key not in names]
+    others.sort(key=lambda key: _MOST_USED.index(key.key) if key.key in _MOST_USED else len(_MOST_USED))
+    by_table = [Section(table.capitalize(), tuple(key for key in others if key.table == table)) for table in tables()]
+    return (first, *(section for section in by_table if section.keys))
 
 
 def title_of(name: str) -> str:

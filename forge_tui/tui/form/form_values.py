@@ -355,7 +355,7 @@ class Form:
         names = dict.fromkeys(f"model.{name}" for name in self.arguments())
         names |= dict.fromkeys(name for name in given if name.startswith("model."))
         keys = [key for name in names if (key := free_key(name)) is not None]
-        return (first, *([Section("Parameters", tuple(keys))] if keys else []), *others)
+        return (first, *([Section("Parameters", tuple(keys), folds=False)] if keys else []), *others)
 
     def set_here(self) -> dict[str, Any]:
         """The valid values that were set in the form, for filling the next one.

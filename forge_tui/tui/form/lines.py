@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import ForgeError
@@ -16,7 +16,8 @@ from forge_tui.settings.search import TRIALS
 from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import combination_count
-from forge_tui.tui.form.fields import DATASET, MODE, MODELS, OUTPUT, TARGET, WORKERS, Section, title_of
+from forge_tui.tui.form.fields import DATASET, FIRST_SECTION, MODE, MODELS, OUTPUT, TARGET, WORKERS, Section, title_of
+from forge_tui.tui.form.folding import Folding, row_of
 from forge_tui.tui.form.form_values import Changed, Form
 from forge_tui.tui.form.kinds import KIND, Kind
 from forge_tui.tui.form.settings_rows import Detail, Heading, Item, Tone
@@ -46,17 +47,22 @@ def items(
     read_only: bool = False,
     table: TableLook | ForgeError | None = None,
     workers_can_change: bool = True,
+    folding: Folding | None = None,
 ) -> tuple[Heading | Item, ...]:
     """The form from top to bottom. `resources`: the machine's, None during detection. `table`: what its table is.
 
     A read-only form shows the settings of a live run, without verdict and errors. `workers_can_change`: of that run.
+    `folding`: which settings are listed, by default all.
     """
     limit = None if resources is None else form.verdict(resources)
-    rows: list[Heading | Item] = [_kind_item(form, read_only)]
-    for section in form.sections():
-        if section.title != "First":
-            rows.append(Heading(_heading(section)))
-        for key in section.keys:
+    searched = folding is not None and bool(folding.filter_text)
+    rows: list[Heading | Item] = [] if searched else [_kind_item(form, read_only)]
+    problems = () if read_only else tuple(errors)
+    whole = [(section, section.keys) for section in form.sections()]
+    for section, keys in whole if folding is None else folding.listed(form, problems):
+        if section.title != FIRST_SECTION:
+            rows.append(_heading(section, keys, folding))
+        for key in keys:
             details: list[Detail] = []
             if key.key in errors and not read_only:
                 details.append(Detail(key_problem(errors[key.key]), Tone.ERROR))
@@ -245,6 +251,8 @@ def _note(form: Form, name: str, read_only: bool, workers_can_change: bool) -> s
             "w changes them" if name == WORKERS and workers_can_change else form.unused(name) or _sweep_note(form, name)
         )
     source = form.sources.get(name)
+    if name == DATASET and form.is_default(name):
+        return "Enter picks a file"
     return form.unused(name) or _sweep_note(form, name) or ("" if source is None else source_text(source))
 
 
@@ -301,7 +309,16 @@ def _listed(key: Key, values: Any) -> str:
     return ", ".join(f"[{_shown(key, one)}]" if several else _shown(key, one) for one in values)
 
 
-def _heading(section: Section) -> str:
-    return {"Training": "More of training", "Run": "More of the run", "Data": "More of the data"}.get(
-        section.title, section.title
-    )
+def about_section(form: Form, title: str) -> str:
+    """What is in a section."""
+    section = next((each for each in form.sections() if each.title == title), None)
+    titles = [] if section is None else [title_of(key.key) for key in section.keys]
+    return f"{len(titles)} settings: {', '.join(titles)}"
+
+
+def _heading(section: Section, keys: Sequence[Key], folding: Folding | None) -> Heading:
+    if folding is None or folding.filter_text or not section.folds:
+        return Heading(section.title)
+    is_open, more = folding.is_open(section), len(section.keys) - len(keys)
+    note = "" if is_open else f"{more} {'more ' if keys else ''}setting{'' if more == 1 else 's'}"
+    return Heading(section.title, row_of(section.title), note, is_open)

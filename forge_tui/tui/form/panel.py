@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,20 +11,27 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Input
 
+from forge_tui.tui import word_filter
+from forge_tui.tui.form.folding import Folding, SettingsSearch, section_of
+from forge_tui.tui.form.form_looks import FormLooks
 from forge_tui.tui.form.settings_list import SettingsList
 from forge_tui.tui.form.settings_pane import SettingsPane, ValueEditor
 from forge_tui.tui.form.source import Draft
 from forge_tui.tui.offered import READ_ONLY
 from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.filter_line import FilterLine
 from forge_tui.tui.widgets.glyphs import Glyphs
 from forge_tui.tui.widgets.line import Line, joined_ends
 
 if TYPE_CHECKING:
     from forge_tui.settings.keys import Key
     from forge_tui.tui.app_interface import AppInterface, ScreenInterface
-    from forge_tui.tui.form.dataset_file import DatasetFile
+    from forge_tui.tui.choices import UiChoices
     from forge_tui.tui.form.form_values import Form
-    from forge_tui.tui.form.table_looks import TableLooks
+
+
+_SECTION_KEYS = "Enter opens or folds the section · f all sections · / finds a setting"
+_FIND_HINT = "find a setting: words of its name or of what it does (Enter keeps, empty: all)"
 
 _SEVERAL = {
     False: "values separated by commas, a model for each · ",
@@ -49,8 +55,11 @@ class FormPanel(Vertical):
     FormPanel:ansi > #form-title { text-style: bold underline; }
     """
 
-    def __init__(self, draft: Draft, glyphs: Glyphs) -> None:
+    filter_line: FilterLine
+
+    def __init__(self, draft: Draft, glyphs: Glyphs, choices: UiChoices) -> None:
         super().__init__()
+        self.folding = Folding(choices, self.draw)
         self.draft = draft
         self.glyphs = glyphs
         self.starting = False
@@ -59,12 +68,17 @@ class FormPanel(Vertical):
         self._before: Form | None = None
         self._several = False
         self._before_reset: Form | None = None
-        self._looks: TableLooks | None = None
+        self.files = FormLooks(draft, lambda: self._forge.call_in_thread, self.set_timer, self.draw, self._draw_shell)
 
     def compose(self) -> ComposeResult:
         """Title, settings, and two lines about the selected one."""
+        settings = self.pane.settings
+        settings.empty_text = "No setting has these words: / changes them, Esc shows all."
+        search = SettingsSearch(self.folding, lambda: settings.selected, self.reveal, settings.focus)
+        self.filter_line = FilterLine(search, _FIND_HINT, id="filter")
         yield Line(" Settings: reading them…", id="form-title")
         yield self.pane
+        yield self.filter_line
         yield Line(id="form-help")
         yield Line(id="form-facts")
 
@@ -101,26 +115,18 @@ class FormPanel(Vertical):
             self._forge.tell("the settings are still being read")
         return self.draft.form
 
-    @property
-    def looks(self) -> TableLooks:
-        """What is known of the form's table, from looks in the background."""
-        if self._looks is None:
-            from forge_tui.tui.form.table_looks import TableLooks
-
-            self._looks = TableLooks(self._forge.call_in_thread, self.set_timer)
-            self._looks.changed.append(self.draw)
-        return self._looks
-
     def on_unmount(self) -> None:
         """End a look at the table that is under way."""
-        if self._looks is not None:
-            self._looks.stop()
+        self.files.stop()
 
     @property
     def _forge(self) -> AppInterface:
         return cast("AppInterface", self.app)
 
     # Drawing
+
+    def _draw_shell(self) -> None:
+        cast("ScreenInterface", self.screen).draw_shell()
 
     def draw(self) -> None:
         """Draw the form with the resource rules' verdict."""
@@ -130,9 +136,10 @@ class FormPanel(Vertical):
         from forge_tui.tui.form.lines import items
 
         errors = {**self.draft.refusals, **form.errors()}
-        table = None if self._looks is None else self._looks.known(form)
+        table = self.files.known(form)
         detected, steers = self._forge.machine.detected, not self._forge.surroundings.read_only
-        self.pane.settings.show(items(form, errors, detected, self.glyphs, self.read_only, table, steers))
+        rows = items(form, errors, detected, self.glyphs, self.read_only, table, steers, self.folding)
+        self.pane.settings.show(rows)
         self._draw_title(form, len(errors))
         self._draw_help()
 
@@ -154,6 +161,8 @@ class FormPanel(Vertical):
                 else "all defaults "
             )
             right = f"{wrong} to fix, {right}" if wrong else right
+        if self.folding.filter_text:
+            left = f" {cells.clean(word_filter.summary(self.folding.filter_text, self.folding.by_letters))}"
         title = self.query_one("#form-title", Line)
         title.show(joined_ends(Text(left), Text(right, style="not bold"), max(20, title.size.width)))
 
@@ -161,9 +170,13 @@ class FormPanel(Vertical):
         form, key = self.form, self.selected_key()
         if form is None or self.pane.settings.selected is None:
             return
-        from forge_tui.tui.form.lines import about
+        from forge_tui.tui.form.lines import about, about_section
 
-        words, facts = about(form, key, self.read_only)
+        section = self.selected_section()
+        if section is not None:
+            words, facts = about_section(form, section), _SECTION_KEYS
+        else:
+            words, facts = about(form, key, self.read_only)
         if self.pane.is_open:
             step = "←→ change · " if self.pane.editor.stepping else ""
             several = _SEVERAL[form.searches] if self._several else ""
@@ -180,8 +193,23 @@ class FormPanel(Vertical):
         self._draw_help()
 
     def on_virtual_list_opened(self) -> None:
-        """Open the setting, with the mouse."""
+        """Open the setting or its section, with the mouse."""
         self.open_selected()
+
+    def selected_section(self) -> str | None:
+        """The section whose row is selected."""
+        return section_of(self.pane.settings.selected)
+
+    def reveal(self, name: str) -> None:
+        """Select a setting; one that is folded, or that a search leaves out, is listed first."""
+        settings, form = self.pane.settings, self.form
+        if settings.select(name) or form is None:
+            return
+        self.folding.search("")
+        for section in form.sections():
+            if any(key.key == name for key in section.keys):
+                self.folding.uncover(section.title)
+        settings.select(name)
 
     def selected_key(self) -> Key | None:
         """The selected setting; None for what is trained, which is no setting."""
@@ -213,65 +241,22 @@ class FormPanel(Vertical):
                 if value is not before.values.get(name):
                     self.draft.refusals.pop(name, None)
             if form.values[DATASET] != before.values[DATASET]:
-                self.look_at_dataset()
+                self.files.look_at_dataset()
             if form.values[TRAIN] != before.values[TRAIN]:
-                self.look_at_function()
-            self._look_at_table(before, form)
+                self.files.look_at_function()
+            self.files.look_at_table(before, form)
         self.draw()
-        cast("ScreenInterface", self.screen).draw_shell()  # the sidebar's suggestion goes by the form
-
-    def look_at_dataset(self) -> None:
-        """Check the dataset; a file and its columns in a thread, because the disk may be slow."""
-        if self.draft.form is None:
-            return
-        from forge_tui.tui.form.dataset_file import examine, without_a_file
-        from forge_tui.tui.form.fields import DATASET
-
-        name = str(self.draft.form.values[DATASET])
-        made = without_a_file(name)
-        if made is not None:
-            self.draft.form = self.draft.form.with_dataset(made)
-            return
-
-        def found(dataset: DatasetFile) -> None:
-            if self.draft.form is not None and self.draft.form.values[DATASET] == name:
-                self.draft.form = self.draft.form.with_dataset(dataset)
-                self.draw()
-                cast("ScreenInterface", self.screen).draw_shell()  # whether it has columns to show
-
-        self._forge.call_in_thread(partial(examine, name, Path.cwd()), then=found, subject="dataset")
-
-    def _look_at_table(self, before: Form, form: Form) -> None:
-        """Look at the table in the background once it has been chosen or is read in another way."""
-        if not (before.has_columns or form.has_columns):
-            return
-        from forge_tui.tui.form.table_looks import wanted_of
-
-        wanted = wanted_of(form)
-        if wanted != wanted_of(before) and (wanted is not None or self._looks is not None):
-            self.looks.want(form)
-
-    def look_at_function(self) -> None:
-        """Find the training function's parameters in a thread: its file is parsed, not imported."""
-        if self.draft.form is None:
-            return
-        from forge_tui.settings.training_function import TRAIN, is_function
-
-        given = str(self.draft.form.values[TRAIN])
-        if not is_function(given):
-            self.draft.form = self.draft.form.with_parameters({})
-            return
-        from forge_tui.tui.form.functions import parameters_of
-
-        def found(parameters: Mapping[str, str | None]) -> None:
-            if self.draft.form is not None and self.draft.form.values[TRAIN] == given:
-                self.draft.form = self.draft.form.with_parameters(parameters)
-                self.draw()
-
-        self._forge.call_in_thread(partial(parameters_of, given, Path.cwd()), then=found, subject="function")
+        self._draw_shell()  # the sidebar's suggestion goes by the form
 
     def open_selected(self) -> None:
-        """Open the selected setting: switch it, choose the next word, pick a file or column, or edit the value."""
+        """Open the selected setting: switch it, choose the next word, pick a file or column, or edit the value.
+
+        A section is opened or folded, in a read-only form too.
+        """
+        section = self.selected_section()
+        if section is not None:
+            self.folding.toggle(section)
+            return
         form, key = self.editable(), self.selected_key()
         if form is None or self.pane.is_open:
             return
@@ -351,6 +336,10 @@ class FormPanel(Vertical):
 
     def step(self, by: int) -> None:
         """Change the selected value to the next (1) or previous (-1)."""
+        section = self.selected_section()
+        if section is not None:
+            self.folding.set_open(section, by > 0)
+            return
         form, key = self.editable(), self.selected_key()
         if form is None:
             return

@@ -23,18 +23,20 @@ _LONGEST_VALUE = 60  # notes stay near their values on wide terminals
 
 
 class SettingsList(VirtualList):
-    """Headings and items; its rows are the items, and their keys the full names of the settings."""
+    """Headings and items; its rows are the items, by the full names of their settings, and headings that fold."""
 
     PREFIX = "settings-list--"
     TITLE_LINES = 0
     PAGE_OVERLAP = 2
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"settings-list--{name}" for name in ("title", "heading", "note", "cursor", "cursor-blurred", "mark", *Tone)
+        f"settings-list--{name}"
+        for name in ("title", "heading", "note", "cursor", "cursor-blurred", "mark", "empty", *Tone)
     }
     DEFAULT_CSS = """
     SettingsList {
         height: 1fr; scrollbar-size: 0 0; overflow-x: hidden; overflow-y: scroll;
         & > .settings-list--title { color: $foreground; }
+        & > .settings-list--empty { color: $foreground; }
         & > .settings-list--heading { color: $primary-lighten-2; text-style: bold; }
         & > .settings-list--note { color: $foreground 50%; }
         & > .settings-list--mark { color: $warning; text-style: bold; }
@@ -72,7 +74,7 @@ class SettingsList(VirtualList):
             return self.list
 
     def __init__(self, glyphs: Glyphs = UNICODE, *, id: str | None = None) -> None:
-        self._items = KeyedRows[Item](lambda item: item.name)
+        self._items = KeyedRows[Heading | Item](lambda row: row.name)
         super().__init__(self._items, glyphs=glyphs, id=id)
         self._rows: tuple[Heading | Item, ...] = ()
         self._lines: tuple[RowLine, ...] = ()
@@ -83,7 +85,7 @@ class SettingsList(VirtualList):
         if tuple(rows) == self._rows:
             return
         self._rows = tuple(rows)
-        self._items.show([row for row in rows if isinstance(row, Item)])
+        self._items.show([row for row in rows if row.name])
         self.width_changed()
         self.rows_changed()
 
@@ -98,11 +100,12 @@ class SettingsList(VirtualList):
         """The displayed rows."""
         return self._rows
 
-    def select(self, name: str) -> None:
-        """Select a setting by its full name and scroll to it and its details."""
+    def select(self, name: str) -> bool:
+        """Select a setting by its full name and scroll to it and its details; False if it is not listed."""
         row = self._items.row_of(name)
         if row is not None:
             self.select_row(row)
+        return row is not None
 
     # --- lines: one per setting, and more for its details
 
@@ -112,7 +115,7 @@ class SettingsList(VirtualList):
         return len(self._lines)
 
     def lines_of(self, row: int) -> range:
-        """The line of a setting."""
+        """The line of a setting or of a heading."""
         return range(self._line_of[row], self._line_of[row] + 1)
 
     def lines_around(self, row: int) -> range:
@@ -131,7 +134,7 @@ class SettingsList(VirtualList):
         return max(0, self._lines[line].item)
 
     def row_at(self, line: int) -> int | None:
-        """The setting of a line; a heading belongs to the setting below it."""
+        """The row of a line; a heading that does not fold belongs to the setting below it."""
         if line >= len(self._lines) or self._lines[line].item < 0 or self._lines[line].row is None:
             return None
         return self._lines[line].item
@@ -144,7 +147,9 @@ class SettingsList(VirtualList):
     def width_changed(self) -> None:
         """Break everything into lines for the current width."""
         self._lines = arrange(self._rows, max(10, self.size.width - _MARGIN - 2), self.glyphs.ascii)
-        self._line_of = [number for number, line in enumerate(self._lines) if isinstance(line.row, Item)]
+        self._line_of = [
+            number for number, line in enumerate(self._lines) if isinstance(line.row, Heading | Item) and line.row.name
+        ]
 
     def rows_changed(self) -> None:
         """Redraw, with the selected setting in view."""
@@ -168,13 +173,14 @@ class SettingsList(VirtualList):
         if not 0 <= y < self.size.height:
             return None
         x, width = self._value_place
-        # One more than the value: the text cursor is after the last character.
-        return Region(x, y, min(width, self._items.shown[row].editor_cells or width), 1)
+        item = self._items.shown[row]
+        cells_wide = item.editor_cells if isinstance(item, Item) else None
+        return Region(x, y, min(width, cells_wide or width), 1)
 
     @property
     def _value_place(self) -> tuple[int, int]:
         """Column and width of the values."""
-        titles = max((cells.width_of(item.title) for item in self._items.shown), default=0)
+        titles = max((cells.width_of(row.title) for row in self._items.shown), default=0)
         x = _MARGIN + min(titles, _LONGEST_TITLE) + 1
         return x, min(_LONGEST_VALUE, max(8, self.size.width - x - self._note_cells - 1))
 
@@ -186,14 +192,36 @@ class SettingsList(VirtualList):
         """A heading, a setting, or a part of a detail."""
         line, width = self._lines[number], self.size.width
         match line.row:
-            case Heading(title):
-                return self.strip([(cells.left(title, width), "heading")])
+            case Heading() as heading:
+                return self._draw_heading(heading, bool(heading.name) and line.item == self._items.row)
             case Detail(_, tone):
                 # The margin as a separate piece: SVG renderers drop leading spaces.
                 return self.strip([(" " * _MARGIN, tone.value), (cells.left(line.text, width - _MARGIN), tone.value)])
             case Item() as item:
                 return self._draw_item(item, line.item == self._items.row)
         return Strip.blank(width, self.rich_style)
+
+    def opens_at_once(self, row: int) -> bool:
+        """A click on a heading opens the section, or folds it."""
+        return isinstance(self._items.shown[row], Heading)
+
+    def _draw_heading(self, heading: Heading, selected: bool) -> Strip:
+        width, glyphs = self.size.width, self.glyphs
+        if not heading.name:
+            return self.strip([(cells.left(heading.title, width), "heading")])
+        x, _ = self._value_place
+        sign = glyphs.fold_open if heading.is_open else glyphs.fold_closed
+        note = cells.left(heading.note, width - x, glyphs.ellipsis)
+        parts = [
+            (glyphs.cursor if selected else " ", "mark"),
+            (f"{sign} ", "heading"),
+            (cells.left(heading.title, x - _MARGIN, glyphs.ellipsis), "heading"),
+            (note, "note"),
+        ]
+        if selected:
+            cursor = "cursor" if self.has_focus else "cursor-blurred"
+            parts = [(text, cursor) for text, _ in parts]
+        return self.strip(parts)
 
     def _draw_item(self, item: Item, selected: bool) -> Strip:
         glyphs = self.glyphs

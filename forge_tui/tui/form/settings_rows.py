@@ -31,9 +31,12 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """The title of a section."""
+    """The title of a section. One with a `name` is a row that opens the section, or folds it."""
 
     title: str
+    name: str = ""
+    note: str = ""
+    is_open: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,17 @@ class RowLine:
 
 
 def arrange(rows: Sequence[Heading | Item], width: int, only_ascii: bool = False) -> tuple[RowLine, ...]:
-    """The lines of a list with details of at most `width` cells; an empty line precedes each heading."""
+    """The lines of a list with details of at most `width` cells; folded sections follow each other without a gap."""
     lines: list[RowLine] = []
     item = -1
+    before: Heading | Item | None = None
     for row in rows:
+        gap = not isinstance(before, Heading)
+        before = row
         if isinstance(row, Heading):
-            lines += [RowLine(item, None), RowLine(item + 1, row)]
+            lines += [RowLine(item, None)] if gap else []
+            lines.append(RowLine(item + 1, row))
+            item += bool(row.name)
             continue
         item += 1
         lines.append(RowLine(item, row))

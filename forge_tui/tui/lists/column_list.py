@@ -28,7 +28,8 @@ class ColumnList(KeyedList[ColumnRow, ColumnLayout]):
     """
 
     def __init__(self, *, glyphs: Glyphs = UNICODE, id: str | None = None) -> None:
-        super().__init__(KeyedRows(lambda row: row.position, _words_of), glyphs=glyphs, id=id)
+        rows = KeyedRows(lambda row: row.position, _words_of, lambda row: row.look.name)
+        super().__init__(rows, glyphs=glyphs, id=id)
         self.no_match_text = "No column matches the filter: / changes it."
 
     def show(self, rows: tuple[ColumnRow, ...]) -> None:

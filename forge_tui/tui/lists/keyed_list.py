@@ -8,6 +8,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from textual.strip import Strip
 
+from forge_tui.tui import word_filter
 from forge_tui.tui.lists.keyed_rows import KeyedRows
 from forge_tui.tui.lists.virtual_list import VirtualList
 from forge_tui.tui.widgets.cells import Piece
@@ -65,8 +66,13 @@ class KeyedList(VirtualList, Generic[Item, Layout]):
         """The words of the filter."""
         return self._rows.filter_text
 
+    @property
+    def filter_summary(self) -> str:
+        """The filter for a line that describes the list; empty without one."""
+        return word_filter.summary(self.filter_text, self._rows.by_letters) if self.filter_text else ""
+
     def set_filter(self, text: str) -> None:
-        """Show only items that match every word of `text`. Empty shows all."""
+        """Show only items that match `text` (`word_filter.find`). Empty shows all."""
         self._rows.set_filter(text)
         self.rows_changed()
         self.post_message(self.Arranged(self))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from forge_tui.analysis.ranking import comparison_key
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.text.config_tables import combination_text
+from forge_tui.tui import word_filter
 from forge_tui.tui.widgets.glyphs import PHASE_WORDS
 
 if TYPE_CHECKING:
@@ -93,21 +94,22 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, len(part.lstrip("0")), part.lstrip("0")) if part.isdecimal() else (1, 0, part) for part in parts]
 
 
-def matcher(text: str) -> Callable[[ModelState], bool] | None:
-    """A function that says whether a model matches all words of a filter; None for an empty filter.
+def filtered(text: str, models: Sequence[ModelState]) -> word_filter.Found:
+    """The models that match a filter (`word_filter.find`).
 
     A word is part of a name, or of a config's own values in a sweep (`0.003`), or the beginning (from 3 letters) of a
-    phase's word (`fail`, `train`); `phase:queued` and `phase:ckpt` match only the phase.
+    phase's word (`fail`, `train`); `phase:queued` and `phase:ckpt` match only the phase. `!` before any of them turns
+    it round.
     """
-    words = text.casefold().split()
-    if not words:
-        return None
-    tests = [_word(word) for word in words]
+    tests: dict[str, Callable[[ModelState], bool]] = {}
 
-    def matches(model: ModelState) -> bool:
-        return all(test(model) for test in tests)
+    def has(model: ModelState, word: str) -> bool:
+        test = tests.get(word)
+        if test is None:
+            test = tests[word] = _word(word)
+        return test(model)
 
-    return matches
+    return word_filter.find(text, models, has, lambda model: model.name)
 
 
 def _word(word: str) -> Callable[[ModelState], bool]:

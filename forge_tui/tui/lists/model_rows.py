@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from forge_tui.analysis.ranking import Standings
 from forge_tui.protocol.metrics import MetricTable
@@ -31,10 +31,11 @@ class Rows:
         self.row = -1
         self.sort_key, self.reverse = "index", False
         self.filter_text = ""
+        self.by_letters = False
+        """Whether a word of the filter was found by its letters only."""
         self.stale = False
         self.generation = 0
         self._standings = Standings()
-        self._matches: Callable[[ModelState], bool] | None = None
         self._clock = clock
         self._arranged = self._touched = -math.inf
 
@@ -77,7 +78,7 @@ class Rows:
             self.generation += 1
             self.arrange(selected)
             return True
-        if old is not models and (self._matches is not None or self.sort_key not in _FIXED_ORDERS):
+        if old is not models and (self.filter_text or self.sort_key not in _FIXED_ORDERS):
             self.stale = True
         return self.arrange_if_due()
 
@@ -96,9 +97,8 @@ class Rows:
         self.arrange()
 
     def set_filter(self, text: str) -> None:
-        """Show only models that match `text` (`order.matcher`), at once."""
+        """Show only models that match `text` (`model_order.filtered`), at once."""
         self.filter_text = text
-        self._matches = model_order.matcher(text)
         self.touch()
         self.arrange()
 
@@ -107,9 +107,10 @@ class Rows:
         keep = self.shown[self.row] if selected is None and 0 <= self.row < len(self.shown) else None
         if selected is not None:
             keep = next((place for place, model in enumerate(self.models) if model.name == selected), None)
-        positions = range(len(self.models))
-        matches = self._matches
-        wanted = positions if matches is None else [place for place in positions if matches(self.models[place])]
+        wanted: Sequence[int] = range(len(self.models))
+        self.by_letters = False
+        if self.filter_text:
+            wanted, self.by_letters = model_order.filtered(self.filter_text, self.models)
         before = self.shown
         self.shown = model_order.sort_positions(self.models, wanted, self.sort_key, self.reverse, self.metrics)
         self.stale = False

@@ -13,6 +13,7 @@ from textual.timer import Timer
 
 from forge_tui.protocol.metrics import MetricTable
 from forge_tui.protocol.model_state import ModelState
+from forge_tui.tui import word_filter
 from forge_tui.tui.lists import model_columns, model_order, painter
 from forge_tui.tui.lists.model_rows import Rows
 from forge_tui.tui.lists.virtual_list import VirtualList
@@ -127,7 +128,7 @@ class ModelTable(VirtualList):
         return tuple(self._rows.model(row).name for row in range(len(self._rows)))
 
     def set_filter(self, text: str) -> None:
-        """Show only models that match `text`: parts of names, phases, `phase:failed`; empty shows all."""
+        """Show only models that match `text` (`model_order.filtered`); empty shows all."""
         self._rows.set_filter(text)
         self._arranged_by_hand()
 
@@ -150,6 +151,11 @@ class ModelTable(VirtualList):
     def filter_text(self) -> str:
         """The words of the filter."""
         return self._rows.filter_text
+
+    @property
+    def filter_summary(self) -> str:
+        """The filter for a line that describes the table; empty without one."""
+        return word_filter.summary(self.filter_text, self._rows.by_letters) if self.filter_text else ""
 
     # Selection and marks
 

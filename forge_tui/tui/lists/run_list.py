@@ -39,7 +39,7 @@ class RunList(KeyedList[RunLook, RunLayout]):
         self, *, glyphs: Glyphs = UNICODE, now: Callable[[], float] = time.time, id: str | None = None
     ) -> None:
         """`now` (UNIX seconds) dates the runs."""
-        super().__init__(KeyedRows(lambda look: look.entry.path, _words_of), glyphs=glyphs, id=id)
+        super().__init__(KeyedRows(lambda look: look.entry.path, _words_of, _name_of), glyphs=glyphs, id=id)
         self.no_match_text = "No run matches the filter: / changes it."
         self.marks: tuple[Path, ...] = ()
         """The marked runs, in the order of marking."""
@@ -111,3 +111,8 @@ def _words_of(look: RunLook) -> str:
     state = (look.state_word, "live" if look.is_live else "")
     words = (entry.name, entry.run, entry.note, *state, entry.model_type, entry.mode, str(entry.path))
     return " ".join(words).casefold()
+
+
+def _name_of(look: RunLook) -> str:
+    """What is found by its letters too."""
+    return f"{look.entry.name} {look.entry.run} {look.entry.model_type}"

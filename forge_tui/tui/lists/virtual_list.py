@@ -267,8 +267,12 @@ class VirtualList(ScrollView, can_focus=True, inherit_bindings=False):
         if row is not None:
             self.moved_by_hand()
             self.select_row(row)
-            if event.chain == 2:
+            if event.chain == 2 or self.opens_at_once(row):
                 self.action_open()
+
+    def opens_at_once(self, row: int) -> bool:
+        """Whether one click opens a row."""
+        return False
 
     def title_clicked(self, x: int) -> None:
         """A title was clicked, at cell `x`."""

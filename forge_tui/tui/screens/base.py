@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.compose import compose
 from textual.containers import Horizontal, Vertical
@@ -14,7 +15,7 @@ from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
 
-from forge_tui.tui.bindings import TITLES, bindings_of
+from forge_tui.tui.bindings import PURPOSES, TITLES, action_text, bindings_of
 from forge_tui.tui.offered import offered
 from forge_tui.tui.widgets.footer import FooterLine
 from forge_tui.tui.widgets.header import HeaderLine, ResourceLine
@@ -24,6 +25,7 @@ from forge_tui.tui.widgets.sidebar import Sidebar
 if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.tui.app_interface import AppInterface
+    from forge_tui.tui.copies import Copy
 
 WIDE = 100
 SMALLEST = (60, 15)
@@ -114,6 +116,10 @@ class ForgeScreen(Screen[None]):
     def begin(self) -> None:
         """Fill in the content: the body is mounted."""
 
+    def copies(self) -> Sequence[Copy]:
+        """The texts that can be copied here; none by default."""
+        return ()
+
     def chosen_models(self) -> set[str]:
         """The names of the models that an action applies to; none by default."""
         return set()
@@ -157,9 +163,18 @@ class ForgeScreen(Screen[None]):
         self.set_class(width < WIDE and whole, "-resources")
 
     @property
+    def _purpose(self) -> Text:
+        """What the screen is for, while there is no message."""
+        return Text(PURPOSES[self.name_of_screen], style="dim")
+
+    @property
     def idle_actions(self) -> frozenset[str]:
         """Actions that have nothing to act on now; the footer leaves them out."""
         return frozenset()
+
+    async def on_line_clicked(self, message: Line.Clicked) -> None:
+        """Run the action that was clicked on, as its key would."""
+        await self.forge.run_clicked(action_text(message.action, type(self)), self)
 
     # --- back
 
@@ -212,7 +227,7 @@ class ForgeScreen(Screen[None]):
                 self.query_one("#sidebar", Sidebar).draw(
                     machine.resources, machine.detected, snapshot, machine.suggestion, machine.gpus
                 )
-            self.query_one("#status", Line).show(self.forge.status.text)
+            self.query_one("#status", Line).show(self.forge.status.text or self._purpose)
             live = None if snapshot is None else snapshot.state.is_live
             self.query_one("#footer", FooterLine).show_for(live, self.leads_back, self.idle_actions)
         except NoMatches:  # not composed yet: on_mount draws

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from forge_tui.tui.chart.quantities import LOSSES, Quantity, following
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from forge_tui.tui.chart.chart_widget import Chart
     from forge_tui.tui.choices import UiChoices
 
-ACTIONS = ("zoom_in", "zoom_out", "pan_left", "pan_right", "reset_chart", "log_y", "kinds", "smoothing")
+ACTIONS = (
+    *("zoom_in", "zoom_out", "pan_left", "pan_right", "reset_chart", "log_y", "kinds", "smoothing"),
+    *("cursor_left", "cursor_right"),
+)
 
 
 class ChartKeys:
@@ -25,39 +28,61 @@ class ChartKeys:
         *,
         quantities: Callable[[], tuple[Quantity, ...]] = lambda: LOSSES,
         changed: Callable[[], None] = lambda: None,
+        charts: Callable[[], Sequence[Chart]] | None = None,
     ) -> None:
         """`quantities`: what the chart can draw, in the order of the key `v`.
 
-        `changed` is called when scale, quantity or smoothing change, to update the text beside the chart.
+        `changed` is called when scale, quantity or smoothing change, to update the text beside the chart. `charts`:
+        those on the screen, the chosen one first, where there may be several.
         """
         self._chart, self._choices = chart, choices
         self._quantities, self._changed = quantities, changed
+        self._charts = charts or (lambda: (chart,))
         kept = choices.get("smoothing", "")
         chart.smooth(Smoothing(kept) if kept in list(Smoothing) else Smoothing.OFF)
 
     def action_zoom_in(self) -> None:
         """Show fewer epochs, in more detail."""
-        self._chart.zoom(1)
+        for chart in self._charts():
+            chart.zoom(1)
 
     def action_zoom_out(self) -> None:
         """Show more epochs."""
-        self._chart.zoom(-1)
+        for chart in self._charts():
+            chart.zoom(-1)
 
     def action_pan_left(self) -> None:
         """Earlier epochs."""
-        self._chart.pan(-1)
+        for chart in self._charts():
+            chart.pan(-1)
 
     def action_pan_right(self) -> None:
         """Later epochs."""
-        self._chart.pan(1)
+        for chart in self._charts():
+            chart.pan(1)
 
     def action_reset_chart(self) -> None:
         """All epochs."""
-        self._chart.reset()
+        for chart in self._charts():
+            chart.reset()
+
+    def action_cursor_left(self) -> None:
+        """The values of an earlier epoch."""
+        self._move_cursor(-1)
+
+    def action_cursor_right(self) -> None:
+        """The values of a later epoch."""
+        self._move_cursor(1)
+
+    def _move_cursor(self, by: int) -> None:
+        chosen, *others = self._charts()
+        chosen.move_cursor(by)
+        for chart in others:
+            chart.point_at(chosen.cursor)
 
     def action_log_y(self) -> None:
         """Logarithmic or linear."""
-        self._chart.toggle_log()
+        self._charts()[0].toggle_log()
         self._changed()
 
     def action_kinds(self) -> None:

@@ -50,7 +50,6 @@ class CompareScreen(ForgeScreen):
         self._reading = False
         self._charted: object = None
         self.room = text_and_curve.TextAndCurve(self, self._has_room, self._room_changed)
-        self.narrowings = (self.room,)
         self.moving = moving.Moving(lambda: self.document)
 
     def compose_body(self) -> ComposeResult:
@@ -58,6 +57,7 @@ class CompareScreen(ForgeScreen):
         yield Document(only_ascii=self.forge.glyphs.ascii, id="document")
         chart = Chart(glyphs=self.forge.glyphs, id="curve")
         self.chart_keys = chart_keys.ChartKeys(chart, self.forge.choices)
+        self.narrowings = (chart, self.room)
         yield chart
 
     def begin(self) -> None:

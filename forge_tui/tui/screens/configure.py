@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from textual.app import ComposeResult
 
+from forge_tui.tui.copies import Copy
 from forge_tui.tui.form.source import Draft, Filled, fill_form, load_file, presets, run_form
 from forge_tui.tui.screens import moving
 from forge_tui.tui.screens.base import ForgeScreen
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from forge_tui.tui.form.form_values import Form
     from forge_tui.tui.form.panel import FormPanel
     from forge_tui.tui.messages import StartRefused
+    from forge_tui.tui.widgets.filter_line import FilterLine
 
 _LAST_FORM = "form"
 
@@ -33,7 +35,8 @@ class ConfigureScreen(ForgeScreen):
     """
 
     name_of_screen = "configure"
-    PARTS: ClassVar[Mapping[str, Sequence[str]]] = {"moving": moving.ACTIONS}
+    filter_line: FilterLine
+    PARTS: ClassVar[Mapping[str, Sequence[str]]] = {"moving": moving.ACTIONS, "filter_line": ("filter",)}
 
     def __init__(self, draft: Draft | None = None) -> None:
         """`draft`: the settings of the next run, kept when this screen is closed."""
@@ -48,7 +51,7 @@ class ConfigureScreen(ForgeScreen):
         """The form."""
         from forge_tui.tui.form.panel import FormPanel
 
-        yield FormPanel(self.draft, self.forge.glyphs)
+        yield FormPanel(self.draft, self.forge.glyphs, self.forge.choices)
 
     @property
     def panel(self) -> FormPanel:
@@ -57,6 +60,8 @@ class ConfigureScreen(ForgeScreen):
 
     def begin(self) -> None:
         """Show the draft, or first fill it in a thread after the first paint: that imports the schema."""
+        self.filter_line = self.panel.filter_line
+        self.narrowings = (self.filter_line,)
         self.panel.pane.settings.focus()
         if self.draft.form is None:
             self.call_after_refresh(self._fill)
@@ -81,8 +86,8 @@ class ConfigureScreen(ForgeScreen):
     def _show_draft(self) -> None:
         if not self.is_there:  # another screen opened while files were read; the draft is kept for later
             return
-        self.panel.look_at_dataset()
-        self.panel.look_at_function()
+        self.panel.files.look_at_dataset()
+        self.panel.files.look_at_function()
         self.panel.draw()
         self.show(self.forge.controller.snapshot)
         self.draw_shell()
@@ -96,8 +101,8 @@ class ConfigureScreen(ForgeScreen):
     def on_screen_resume(self) -> None:
         """Check the dataset again: files may have changed meanwhile."""
         if self.is_there and self.draft.form is not None:
-            self.panel.look_at_dataset()
-            self.panel.look_at_function()
+            self.panel.files.look_at_dataset()
+            self.panel.files.look_at_function()
 
     def draw_shell(self) -> None:
         """Draw the shell's lines, and the verdict on the workers with the newest state of the machine."""
@@ -164,7 +169,7 @@ class ConfigureScreen(ForgeScreen):
         if errors:
             problems = "; ".join(f"{title_of(name)}: {_one_line(problem)}" for name, problem in errors.items())
             self.forge.tell(f"{consequence}: {problems}", "error")
-            self.panel.pane.settings.select(next(iter(errors)))
+            self.panel.reveal(next(iter(errors)))
         return not errors
 
     def on_start_refused(self, refused: StartRefused) -> None:
@@ -177,7 +182,7 @@ class ConfigureScreen(ForgeScreen):
         name = named_in(refused.reason)
         if name is not None:
             self.draft.refusals[name] = reason
-            self.panel.pane.settings.select(name)
+            self.panel.reveal(name)
         self.panel.draw()
         if "--overwrite" in refused.reason:
             from forge_tui.tui.screens import configure_dialogs as dialogs
@@ -241,9 +246,9 @@ class ConfigureScreen(ForgeScreen):
             self.forge.tell("the dataset is no table: choose a file such as a .csv or .parquet file first", "warning")
         elif panel.read_only:
             form = panel.form
-            self.app.push_screen(DataScreen(panel.looks, lambda: form, None))
+            self.app.push_screen(DataScreen(panel.files.tables, lambda: form, None))
         else:
-            self.app.push_screen(DataScreen(panel.looks, lambda: self.draft.form, panel.change))
+            self.app.push_screen(DataScreen(panel.files.tables, lambda: self.draft.form, panel.change))
 
     # The form as a whole
 
@@ -258,7 +263,7 @@ class ConfigureScreen(ForgeScreen):
         self.draft.beside, self._run_shown = shown or self.draft.beside, None
         self.draft.form = form.for_a_new_run()
         self.draft.refusals.clear()
-        panel.look_at_dataset()
+        panel.files.look_at_dataset()
         panel.show_draft()
         self.forge.tell("new settings from these; Ctrl+R starts a run with them")
         if shown is not None:
@@ -267,19 +272,20 @@ class ConfigureScreen(ForgeScreen):
             tell = partial(tell_untrusted, self.forge)
             self.forge.call_in_thread(partial(client.untrusted_code, Path(shown)), then=tell)
 
-    def action_show_command(self) -> None:
-        """Show the command that starts the same run without the UI."""
+    def copies(self) -> Sequence[Copy]:
+        """The command that starts the same run without the UI."""
         self.panel.finish_edit(keep=True)
         form, draft = self.panel.form, self.draft
-        if form is not None:
-            from forge_tui.tui.form.command import command
+        if form is None:
+            return ()
+        from forge_tui.tui.form.command import command
 
-            # The next run's form may change until the app leaves; a live run's does not.
-            read_only = self.panel.read_only
-            self.forge.dialogs.show_plainly(
-                "The same run without the screen:",
-                lambda: command(form if read_only or draft.form is None else draft.form),
-            )
+        # The next run's form may change until the app leaves; a live run's does not.
+        read_only = self.panel.read_only
+        same_run = "the same run without the screen"
+        return (
+            Copy("c", same_run, lambda: command(form if read_only or draft.form is None else draft.form), prints=True),
+        )
 
     def action_load_preset(self) -> None:
         """Choose a preset or a settings file, and load its values into the form."""
@@ -315,10 +321,18 @@ class ConfigureScreen(ForgeScreen):
         if self.panel.form is not None:
             dialogs.ask_and_save(self.forge, self.panel.form)
 
+    # Sections
+
+    def action_fold(self) -> None:
+        """Open all sections; fold them if they are open."""
+        self.panel.finish_edit(keep=True)
+        if self.panel.form is not None:
+            self.panel.folding.toggle_all(self.panel.form.sections())
+
     # One setting
 
     def action_open_setting(self) -> None:
-        """Open the selected setting; for a live run only the number of workers can be changed."""
+        """Open the selected setting or section; for a live run only the number of workers can be changed."""
         key = self.panel.selected_key()
         if self.panel.read_only and key is not None and key.key == "training.max_parallel_workers":
             self.forge.steering.action_workers()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # With fewer lines the selected column is not described below the list.
 _DETAIL_FROM_HEIGHT = 20
-_FILTER_HINT = "filter: name, kind, reason (Enter keeps, empty shows all)"
+_FILTER_HINT = "filter: name, kind, reason; !word for not (Enter keeps, empty shows all)"
 
 
 class _Text(Document, can_focus=False):
@@ -192,8 +192,8 @@ class DataScreen(ForgeScreen):
     def _draw_divider(self) -> None:
         if not self.is_there:
             return
-        glyphs, filtered = self.forge.glyphs, self.columns.filter_text
-        parts = [f"filter {cells.clean(filtered, glyphs.ascii)}"] if filtered else []
+        glyphs, filtered = self.forge.glyphs, self.columns.filter_summary
+        parts = [cells.clean(filtered, glyphs.ascii)] if filtered else []
         self.divider.draw(glyphs, parts, self.columns.visible_range)
 
     # --- messages of the list

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
+from textual.events import Resize
 
 from forge_tui.client.run import Run
 from forge_tui.errors import ForgeError
@@ -16,7 +17,8 @@ from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.tui.chart.chart_widget import Chart, Series
 from forge_tui.tui.chart.fetching import fetch_series
 from forge_tui.tui.chart.quantities import LOSSES, Quantity, is_missing, recorded
-from forge_tui.tui.screens import chart_keys, model_text, moving, text_and_curve
+from forge_tui.tui.copies import Copy
+from forge_tui.tui.screens import chart_keys, copying, grid_switch, model_text, moving, text_and_curve
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.model_files import ModelFiles, read_files
 from forge_tui.tui.widgets import cells
@@ -35,6 +37,7 @@ class ModelScreen(ForgeScreen):
         "moving": moving.ACTIONS,
         "room": text_and_curve.ACTIONS,
         "chart_keys": chart_keys.ACTIONS,
+        "switch": grid_switch.ACTIONS,
     }
     DEFAULT_CSS = """
     ModelScreen #headline, ModelScreen #progress { height: 1; padding: 0 1; }
@@ -42,6 +45,10 @@ class ModelScreen(ForgeScreen):
     ModelScreen #document { height: 3fr; min-height: 3; padding: 0 1; }
     ModelScreen.-no-curve #curve, ModelScreen.-zoom-text #curve, ModelScreen.-zoom-curve #document { display: none; }
     ModelScreen.-zoom-curve #curve { display: block; }
+    ModelScreen #grid { display: none; height: 2fr; min-height: 6; }
+    ModelScreen.-grid #grid, ModelScreen.-grid.-zoom-curve #grid { display: block; }
+    ModelScreen.-grid #curve, ModelScreen.-grid.-no-curve #grid, ModelScreen.-grid.-zoom-text #grid { display: none; }
+    ModelScreen.-grid.-zoom-curve #curve { display: none; }
     """
 
     def __init__(self, name: str) -> None:
@@ -55,7 +62,6 @@ class ModelScreen(ForgeScreen):
         self._reading = False
         self._read_of: ModelState | None = None
         self.room = text_and_curve.TextAndCurve(self, self._has_a_curve)
-        self.narrowings = (self.room,)
         self.moving = moving.Moving(lambda: self.document)
 
     @property
@@ -67,14 +73,36 @@ class ModelScreen(ForgeScreen):
         """This model."""
         return {self._model_name}
 
+    def copies(self) -> Sequence[Copy]:
+        """What can be copied of the model and of its run."""
+        run, snapshot = self.forge.controller.run, self.forge.controller.snapshot
+        if run is None or snapshot is None or self._model is None:
+            return ()
+        of_run = copying.copies_of_run(run.path, is_live=snapshot.state.is_live)
+        return [*copying.copies_of_model(self._model), *of_run]
+
     def compose_body(self) -> ComposeResult:
         """Two lines, the curve, the text."""
         glyphs = self.forge.glyphs
         yield Line(id="headline")
         yield Line(id="progress")
         chart = Chart(glyphs=glyphs, id="curve")
-        self.chart_keys = chart_keys.ChartKeys(chart, self.forge.choices, quantities=self._quantities)
+        self.switch = switch = grid_switch.GridSwitch(
+            self,
+            self.forge,
+            chart,
+            of=self._shown_in_the_grid,
+            quantities=self._quantities,
+            changed=self._metrics_changed,
+        )
+        self.grid = switch.grid
+        self.chart_keys = chart_keys.ChartKeys(
+            chart, self.forge.choices,
+            quantities=switch.quantities, changed=self._metrics_changed, charts=lambda: switch.charts,
+        )  # fmt: skip
+        self.narrowings = (chart, self.grid, self.room)
         yield chart
+        yield self.grid
         yield Document(only_ascii=glyphs.ascii, id="document")
 
     def begin(self) -> None:
@@ -124,6 +152,7 @@ class ModelScreen(ForgeScreen):
         )
         self._draw_document(model)
         self.room.fit()
+        self._refresh_grid()
 
     def _draw_document(self, model: ModelState) -> None:
         glyphs, files, problem = self.forge.glyphs, self._files, self._problem
@@ -135,6 +164,23 @@ class ModelScreen(ForgeScreen):
             )
 
         self.document.show(build)
+
+    def _shown_in_the_grid(self) -> tuple[Run | None, list[ModelState]]:
+        return self.forge.controller.run, [] if self._model is None else [self._model]
+
+    def _refresh_grid(self, *, due: bool = False) -> None:
+        self.switch.fit()
+        self.grid.refresh_curves(due=due)
+
+    def _metrics_changed(self) -> None:
+        """Draw another metric, or a grid of all."""
+        if self.is_there:
+            self._refresh_grid(due=True)
+
+    def on_chart_pointed(self) -> None:
+        """Show the way back from the cursor."""
+        self._metrics_changed()
+        self.draw_shell()
 
     def _has_a_curve(self) -> bool:
         """Whether the model has an epoch; before, the text takes the space of the curve."""
@@ -191,6 +237,11 @@ class ModelScreen(ForgeScreen):
         """Fetch the curve for the new view or resolution."""
         self._read_of = None
         self._read_if_changed()
+
+    def on_resize(self, event: Resize) -> None:
+        """Show the grid if there is room for it now."""
+        super().on_resize(event)
+        self.call_after_refresh(self._metrics_changed)
 
     # --- moving
 

@@ -9,9 +9,10 @@ from textual.app import ComposeResult
 from textual.events import Resize
 
 from forge_tui.errors import ForgeError
+from forge_tui.tui.copies import Copy
 from forge_tui.tui.lists.known_runs import KnownRuns, RunLook
 from forge_tui.tui.lists.run_list import RunList
-from forge_tui.tui.screens import known_run_actions, moving
+from forge_tui.tui.screens import copying, known_run_actions, moving
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.known_run_actions import KnownRunActions
 from forge_tui.tui.screens.run_detail import RunDetail
@@ -23,7 +24,7 @@ LOOK_SECONDS = 2.0
 _OF_LIVE, _OF_ENDED = ("pause", "stop"), ("resume", "delete")
 # With fewer lines the selected run is not described below the list.
 _DETAIL_FROM_HEIGHT = 20
-_FILTER_HINT = "filter: name, id, note, state, type, path (Enter keeps, empty shows all)"
+_FILTER_HINT = "filter: name, id, note, state, type, path; !word for not (Enter keeps)"
 
 
 class RunsScreen(ForgeScreen):
@@ -65,6 +66,11 @@ class RunsScreen(ForgeScreen):
         self.run_actions = KnownRunActions(self.forge, self.runs, self.detail.snapshot_of, self._look_soon)
         self.narrowings = (self.filter_line,)
         yield from (self.runs, self.filter_line, self.divider, self.detail)
+
+    def copies(self) -> Sequence[Copy]:
+        """What can be copied of the selected run."""
+        look = self.runs.selected
+        return () if look is None else copying.copies_of_run(look.entry.path, is_live=look.is_live)
 
     def begin(self) -> None:
         """Find runs, repeatedly."""
@@ -159,5 +165,5 @@ class RunsScreen(ForgeScreen):
         if runs.marks:
             parts.append(f"{len(runs.marks)} marked")
         if runs.filter_text:
-            parts.append(f"filter {cells.clean(runs.filter_text, glyphs.ascii)}")
+            parts.append(cells.clean(runs.filter_summary, glyphs.ascii))
         self.divider.draw(glyphs, parts, runs.visible_range)

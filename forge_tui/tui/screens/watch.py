@@ -11,15 +11,18 @@ from textual.app import ComposeResult
 from textual.events import Resize
 
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.tui.screens import chart_keys, moving, watch_panes, watch_text
+from forge_tui.tui.screens import chart_keys, copying, grid_switch, moving, watch_panes, watch_text
 from forge_tui.tui.screens.base import ForgeScreen
 
 # The body's widgets are imported after the first paint: 12 ms.
 if TYPE_CHECKING:
     from forge_tui.protocol.model_state import ModelState
     from forge_tui.protocol.snapshot import Snapshot
+    from forge_tui.tui.chart.metric_grid import MetricGrid
+    from forge_tui.tui.copies import Copy
     from forge_tui.tui.lists.model_table import ModelTable
     from forge_tui.tui.lists.virtual_list import VirtualList
+    from forge_tui.tui.screens.grid_switch import GridSwitch
     from forge_tui.tui.screens.watch_curves import RunCurves
     from forge_tui.tui.screens.watch_lines import DividerLine, OverallLine
     from forge_tui.tui.screens.watch_log import RunLog
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from forge_tui.tui.widgets.filter_line import FilterLine
 
 SLOW_SECONDS = 2.0
-_FILTER_HINT = "filter: a part of the name, or phase:failed (Enter keeps, empty shows all)"
+_FILTER_HINT = "filter: planner_5 or its letters pl5, !failed, phase:train (Enter keeps)"
 
 
 class WatchScreen(ForgeScreen):
@@ -39,6 +42,7 @@ class WatchScreen(ForgeScreen):
         "panes": watch_panes.ACTIONS,
         "chart": ("seeds",),
         "chart_keys": chart_keys.ACTIONS,
+        "switch": grid_switch.ACTIONS,
         "filter_line": ("filter",),
         "table": (
             *("open", "mark", "mark_all", "mark_none", "choose", "sort", "reverse", "follow_best"),
@@ -47,6 +51,8 @@ class WatchScreen(ForgeScreen):
     }
     table: ModelTable
     chart: RunCurves
+    grid: MetricGrid
+    switch: GridSwitch
     log_pane: RunLog
     output: ModelOutput
     filter_line: FilterLine
@@ -72,17 +78,29 @@ class WatchScreen(ForgeScreen):
         nothing = watch_text.STARTING if forge.starts_a_run else watch_text.no_run(controller.removed)
         self.table.empty_text = watch_text.READING if controller.run is not None else nothing
         self.filter_line = FilterLine(self.table, _FILTER_HINT, id="filter")
-        self.chart = RunCurves(forge, self.table, shown=lambda: self.panes.chart_shown, id="chart")
-        self.chart_keys = chart_keys.ChartKeys(
-            self.chart, forge.choices, quantities=lambda: self.chart.quantities, changed=self._draw_divider
+        self.chart = RunCurves(forge, self.table, shown=self._shows_one_chart, id="chart")
+        self.switch = switch = grid_switch.GridSwitch(
+            self,
+            forge,
+            self.chart,
+            of=lambda: (controller.run, self.chart.models),
+            quantities=lambda: self.chart.quantities,
+            changed=self._metrics_changed,
+            visible=lambda: self.panes.chart_shown,
+            fits=lambda: not self.chart.over_seeds,
         )
+        self.grid = switch.grid
+        self.chart_keys = chart_keys.ChartKeys(
+            self.chart, forge.choices,
+            quantities=switch.quantities, changed=self._metrics_changed, charts=lambda: switch.charts,
+        )  # fmt: skip
         self.log_pane = RunLog(forge, id="log")
         self.output = ModelOutput(forge, self._selected_model, id="output")
         self.moving = moving.Moving(self._moved)
-        self.narrowings = (self.panes, self.filter_line)
+        self.narrowings = (self.chart, self.grid, self.panes, self.filter_line)
         self.overall, self.divider = OverallLine(id="overall"), DividerLine(id="divider")
         yield from (self.overall, self.table, self.filter_line, self.divider)
-        yield Horizontal(self.chart, self.output, id="views")
+        yield Horizontal(self.chart, self.grid, self.output, id="views")
         yield self.log_pane
 
     def begin(self) -> None:
@@ -94,7 +112,7 @@ class WatchScreen(ForgeScreen):
             self.chart.average_seeds()
         self.log_pane.show_past(controller.history)
         self.show(controller.snapshot)
-        self.chart.refresh_curves()
+        self._refresh_curves()
         self.call_after_refresh(self._panes_changed)  # before the layout the lines' widths are unknown
         self.set_interval(SLOW_SECONDS, self._refresh_slowly)
 
@@ -111,6 +129,14 @@ class WatchScreen(ForgeScreen):
         table = self.table
         return set(table.chosen) or ({table.selected} if table.selected is not None else set())
 
+    def copies(self) -> Sequence[Copy]:
+        """What can be copied of the run and of the selected model."""
+        run, snapshot, model = self.forge.controller.run, self.forge.controller.snapshot, self._selected_model()
+        if run is None or snapshot is None:
+            return ()
+        of_model = [] if model is None else copying.copies_of_model(model)
+        return [*copying.copies_of_run(run.path, is_live=snapshot.state.is_live), *of_model]
+
     def on_start_refused(self) -> None:
         """Update the screen if a run does not start: the status line says why."""
         self.table.empty_text = watch_text.no_run(self.forge.controller.removed)
@@ -121,6 +147,7 @@ class WatchScreen(ForgeScreen):
         self.table.empty_text = watch_text.no_run(self.forge.controller.removed)
         self.table.show(())
         self.chart.forget_run()
+        self.grid.forget_run()
         self.log_pane.forget_run()
         self.output.forget_run()
         self.overall.show("")
@@ -143,7 +170,7 @@ class WatchScreen(ForgeScreen):
         self.panes.fit_table(self.table)
         self._draw_divider()
         if first or not snapshot.state.is_live:
-            self.chart.refresh_curves(due=True)
+            self._refresh_curves(due=True)
 
     def add_events(self, events: Iterable[dict[str, Any]]) -> None:
         """Add events to the log; the first failure stays in the status line."""
@@ -151,16 +178,31 @@ class WatchScreen(ForgeScreen):
             self.log_pane.add_events(events)
 
     def _refresh_slowly(self) -> None:
-        self.chart.refresh_curves()
+        self._refresh_curves()
         self._read_output()
         self.log_pane.flush()
+
+    def _shows_one_chart(self) -> bool:
+        return self.panes.chart_shown and not self.switch.shown
+
+    def _refresh_curves(self, *, due: bool = False) -> None:
+        self.chart.refresh_curves(due=due)
+        self.switch.fit()
+        self.grid.refresh_curves(due=due)
+
+    def _metrics_changed(self) -> None:
+        """Redraw what depends on the quantity, and on whether there is one chart or a grid."""
+        if self.is_there:
+            self._refresh_curves(due=True)
+            self._draw_divider()
 
     def _read_output(self) -> None:
         if self.panes.output_shown:
             self.output.read()
 
     def _draw_divider(self) -> None:
-        self.divider.draw(self.panes, self.table, self.chart, self.forge.glyphs)
+        metrics = self.switch.words if self.switch.shown else ""
+        self.divider.draw(self.panes, self.table, self.chart, metrics, self.forge.glyphs)
 
     # --- panes
 
@@ -185,20 +227,20 @@ class WatchScreen(ForgeScreen):
         if snapshot is not None:
             self.overall.draw(snapshot, self.forge.glyphs)
         self._draw_divider()
-        self.chart.refresh_curves(due=True)
+        self._refresh_curves(due=True)
         self._read_output()
 
     # --- messages of the panes
 
     def on_virtual_list_selected(self) -> None:
         """Show the selected model's curve and output."""
-        self.chart.refresh_curves()
+        self._refresh_curves()
         self._read_output()
         self._draw_divider()
 
     def on_model_table_marks_changed(self) -> None:
         """Show the marked models' curves."""
-        self.chart.refresh_curves()
+        self._refresh_curves()
         self._draw_divider()
 
     def on_virtual_list_range_changed(self) -> None:
@@ -218,8 +260,13 @@ class WatchScreen(ForgeScreen):
         self._draw_divider()
 
     def on_run_curves_changed(self) -> None:
-        """Update the divider, which names the curves."""
-        self._draw_divider()
+        """Update the divider, which names the curves, and the grid, which has none of means."""
+        self._metrics_changed()
+
+    def on_chart_pointed(self) -> None:
+        """Update what depends on the chosen metric and on the cursor."""
+        self._metrics_changed()
+        self.draw_shell()
 
 
 def _as_they_stand(snapshot: Snapshot) -> tuple[ModelState, ...]:

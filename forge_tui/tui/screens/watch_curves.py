@@ -11,6 +11,7 @@ from textual.message import Message
 
 from forge_tui.errors import ForgeError
 from forge_tui.tui.chart.chart_widget import NO_EPOCH, Chart
+from forge_tui.tui.chart.pace import Pace
 from forge_tui.tui.chart.quantities import LOSS, LOSSES, Quantity, is_missing, recorded
 from forge_tui.tui.screens import watch_text
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from forge_tui.tui.lists.model_table import ModelTable
 
 MOST_CURVES = 8
-# Reading the curves of a long run takes at most this fraction of the time: 100,000 epochs take half a second.
-_FETCH_SHARE = 50.0
 
 
 class RunCurves(Chart):
@@ -37,10 +36,7 @@ class RunCurves(Chart):
         """`table` determines the models; `shown`: whether the chart is visible."""
         super().__init__(glyphs=forge.glyphs, id=id)
         self._forge, self._table, self._shown = forge, table, shown
-        self._charted: tuple[str, ...] = ()
-        self._models_charted: tuple[ModelState, ...] = ()
-        self._next_fetch = 0.0
-        self._is_due = False
+        self._pace = Pace()
         self._seeds: SeedFeed | None = None
 
     @property
@@ -66,19 +62,25 @@ class RunCurves(Chart):
         return tuple(model.name for model in models if not marks or model.name in marks)
 
     @property
+    def models(self) -> list[ModelState]:
+        """The models whose curves or means are drawn."""
+        snapshot, names = self._forge.controller.snapshot, frozenset(self.names)
+        return [] if snapshot is None else [model for model in snapshot.models if model.name in names]
+
+    @property
     def quantities(self) -> tuple[Quantity, ...]:
         """The quantities of the models in the chart; for means over seeds only the losses."""
         snapshot = self._forge.controller.snapshot
         if self._seeds is not None or snapshot is None:
             return LOSSES
-        names = frozenset(self._names_to_chart())
-        return recorded((model for model in snapshot.models if model.name in names), snapshot.metrics)
+        return recorded(self.models, snapshot.metrics)
 
     # --- reading
 
     def refresh_curves(self, *, due: bool = False) -> None:
         """Read the curves if their models have changed; `due`: in any case, once the chart is visible."""
-        self._is_due = self._is_due or due
+        if due:
+            self._pace.ask()
         run, snapshot = self._forge.controller.run, self._forge.controller.snapshot
         names = self.names
         shown = frozenset(names)
@@ -90,23 +92,19 @@ class RunCurves(Chart):
             return
         if self._seeds is None and is_missing(self.quantity, models):
             self.measure(self.quantities[0])
-        # Unchanged models are the same objects in two snapshots.
-        unchanged = [*map(id, models)] == [*map(id, self._models_charted)]
-        wait = unchanged or time.monotonic() < self._next_fetch
-        if wait and not self._is_due and names == self._charted:
+        if not self._pace.is_due(models, names):
             return
-        self._is_due, self._charted, self._models_charted = False, names, tuple(models)
         buckets, quantity = self.wanted_buckets, self.quantity
         if self._seeds is not None:
             if not self._seeds.refresh([(run, models, "")], buckets):
-                self._is_due = True
+                self._pace.ask()
                 self.explain(self._seeds.progress)
             return
 
         def fetch() -> tuple[tuple[Series, ...], float]:
             from forge_tui.tui.chart.fetching import fetch_series
 
-            started = time.thread_time()  # CPU time: a single slow read must not delay the next ones for minutes
+            started = time.thread_time()
             return fetch_series(run, models, buckets, quantity), time.thread_time() - started
 
         def fetched(result: tuple[tuple[Series, ...], float] | ForgeError) -> None:
@@ -115,14 +113,14 @@ class RunCurves(Chart):
             if quantity.curves != self.quantity.curves:  # another one was requested meanwhile
                 return
             series, seconds = result
-            self._next_fetch = time.monotonic() + _FETCH_SHARE * seconds
+            self._pace.took(seconds)
             self.show(series)
 
         self._forge.call_in_thread(fetch, then=fetched, subject="curves")
 
     def forget_run(self) -> None:
         """Clear the chart: the run no longer exists."""
-        self._charted, self._models_charted = (), ()
+        self._pace.forget()
         if self._seeds is not None:
             self._seeds.stop()
             self.average_seeds()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from forge_tui.tui.screens.watch_text import counts_text
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.line import Line, joined_ends
+from forge_tui.tui.widgets.line import Line, Spot, joined_ends
 
 if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import Snapshot
@@ -38,32 +39,41 @@ class OverallLine(Line):
 class DividerLine(Line):
     """The panes, the chart's content, and the table's filter and order."""
 
-    def draw(self, panes: WatchPanes, table: ModelTable, chart: RunCurves, glyphs: Glyphs) -> None:
-        """Draw the line for the panes' current state."""
+    def draw(self, panes: WatchPanes, table: ModelTable, chart: RunCurves, metrics: str, glyphs: Glyphs) -> None:
+        """Draw the line for the panes' current state; `metrics`: what a grid shows, empty for one chart."""
         dash = glyphs.axis_horizontal
         right = Text(f" {table.visible_range}" if table.display else "")
         width = max(_LEAST_CELLS, self.size.width or self.app.size.width)
         words = {"chart": "c Chart", "output": "L Output", "log": "l Log"}
         if panes.chart_shown:
-            words["chart"] = f"[c Chart] {', '.join(_chart_words(chart, glyphs))}"
+            words["chart"] = f"[c Chart] {', '.join(_chart_words(chart, metrics, glyphs))}"
         if panes.output_shown:
             words["output"] = "[L Output]"
         if panes.log_shown:
             words["log"] = "[l Log]"
-        parts = [*words.values(), *_table_words(table, chart)]
-        left = Text(dash + f" {dash} ".join(parts) + " ")
+        more = _table_words(table, chart)
+        left = _joined([*words.values(), *more], dash)
         if left.cell_len + right.cell_len > width and not panes.output_shown:  # the footer and ? have its key too
-            left = Text(dash + f" {dash} ".join(part for part in parts if part != words["output"]) + " ")
+            del words["output"]
+            left = _joined([*words.values(), *more], dash)
+        spots, start = [], cells.width_of(f"{dash}")
+        for name, text in words.items():
+            spots.append(Spot(start, start + cells.width_of(text), f"{name}_pane"))
+            start = spots[-1].end + cells.width_of(f" {dash} ")
         left.append(dash * max(0, width - left.cell_len - right.cell_len))
-        self.show(joined_ends(left, right, width))
+        self.show(joined_ends(left, right, width), spots)
 
 
-def _chart_words(chart: RunCurves, glyphs: Glyphs) -> list[str]:
+def _joined(parts: Sequence[str], dash: str) -> Text:
+    return Text(dash + f" {dash} ".join(parts) + " ")
+
+
+def _chart_words(chart: RunCurves, metrics: str, glyphs: Glyphs) -> list[str]:
     # The chart's legend shows the kinds; while the table is hidden, only this line names the models.
     names = chart.names
     whose = [f"{len(names)} models" if len(names) > 1 else cells.clean(names[0], glyphs.ascii)] if names else []
     words = [cells.middle(each, min(cells.width_of(each), _NAME_CELLS), glyphs.ellipsis) for each in whose]
-    words.append("log y" if chart.log_y else "linear y")
+    words.append(metrics or ("log y" if chart.log_y else "linear y"))
     if chart.over_seeds:
         words.append("seeds")
     if chart.smoothing.weight:
@@ -79,7 +89,7 @@ def _table_words(table: ModelTable, chart: RunCurves) -> list[str]:
     if table.chosen:
         words.append(f"{len(table.chosen)} selected (X)")
     if table.filter_text:
-        words.append(f"filter {cells.clean(table.filter_text)}")
+        words.append(cells.clean(table.filter_summary))
     if table.follow_best:
         words.append("follows best")
     if table.sort_key != "index":

@@ -132,18 +132,23 @@ class WatchPanes:
         zoomed, focused = self.zoomed, self._screen.focused
         self._unzoom()
         if zoomed is None:
-            pane = focused.id if focused is not None and focused.id in PANES else "table"
+            widget = "table" if focused is None else focused.id
+            pane = next((name for name in PANES if self._widget_of(name) == widget), "table")
             self._screen.add_class(f"-zoom-{pane}")
         self._changed()
 
     def _unzoom(self) -> None:
         self._screen.remove_class(*(f"-zoom-{pane}" for pane in PANES))
 
+    def _widget_of(self, pane: str) -> str:
+        """The id of the pane's widget: a grid takes the place of the chart."""
+        return "grid" if pane == "chart" and self._screen.has_class("-grid") else pane
+
     def action_next_pane(self) -> None:
         """Focus the next pane that is shown."""
         shown = ["table"] if self.zoomed in (None, "table") else []
         shown += [name for name in _CHOSEN if self._is_shown(name)]
-        panes: list[Widget] = [self._screen.query_one(f"#{name}") for name in shown]
+        panes: list[Widget] = [self._screen.query_one(f"#{self._widget_of(name)}") for name in shown]
         if panes:
             now = panes.index(self._screen.focused) if self._screen.focused in panes else -1
             panes[(now + 1) % len(panes)].focus()

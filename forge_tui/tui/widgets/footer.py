@@ -1,11 +1,11 @@
-"""The last line: the keys of the screen, from the table of actions."""
+"""The last line: the keys of the screen, from the table of actions; a click on one runs it."""
 
 from __future__ import annotations
 
 from rich.text import Text
 
 from forge_tui.tui.bindings import Action
-from forge_tui.tui.widgets.line import Line
+from forge_tui.tui.widgets.line import Line, Spot
 
 # Keys for other screens: always shown at the end.
 _WAYS = ("back", "show_configure", "show_watch", "show_runs", "help", "leave")
@@ -43,25 +43,28 @@ class FooterLine(Line):
         ways = [action for name in _WAYS for action in actions if action.id == name and (name != "back" or self._back)]
         space = "  " if self.size.width >= _ROOMY else " "
         room = self.size.width - sum(len(_label(action)) for action in ways) - len(space) * (len(ways) - 1)
-        text = Text()
+        text, spots = Text(), []
         for action in actions:
             if action.id in _WAYS:
                 continue
             room -= len(_label(action)) + len(space)
             if room < 0:
                 break
-            _append(text, action, space)
+            spots.append(_append(text, action, space))
         for action in ways:
-            _append(text, action, space, " underline" if action.id == self._here else "")
-        self.show(text)
+            spots.append(_append(text, action, space, " underline" if action.id == self._here else ""))
+        self.show(text, spots)
 
 
 def _label(action: Action) -> str:
     return f"{action.key_text.split()[0]} {action.label}"
 
 
-def _append(text: Text, action: Action, space: str, more: str = "") -> None:
+def _append(text: Text, action: Action, space: str, more: str = "") -> Spot:
+    """Append an action; returns its cells."""
     if text:
         text.append(space)
+    start = text.cell_len
     text.append(action.key_text.split()[0], style=f"bold{more}")
     text.append(f" {action.label}", style=more.strip())
+    return Spot(start, text.cell_len, action.id)

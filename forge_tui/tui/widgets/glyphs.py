@@ -38,6 +38,8 @@ class Glyphs:
     spark: str
     gap: str
     cursor: str
+    fold_open: str
+    fold_closed: str
     mark: str
     chosen: str
     unknown: str
@@ -87,6 +89,8 @@ UNICODE = Glyphs(
     spark="▁▂▃▄▅▆▇█",
     gap="×",
     cursor=">",
+    fold_open="▾",
+    fold_closed="▸",
     mark="*",
     chosen="×",
     unknown="—",
@@ -127,6 +131,8 @@ ASCII = Glyphs(
     spark="_.-~=*#@",
     gap="x",
     cursor=">",
+    fold_open="-",
+    fold_closed="+",
     mark="*",
     chosen="x",
     unknown="-",

@@ -19,7 +19,7 @@ from forge_tui.protocol.record_fields import LATEST_MOMENT
 from forge_tui.safe_io.printing import printable
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.glyphs import Glyphs
-from forge_tui.tui.widgets.line import Line, joined_ends
+from forge_tui.tui.widgets.line import Line, Spot, joined_ends
 
 if TYPE_CHECKING:
     from forge_tui.protocol.run_info import RunInfo
@@ -66,7 +66,8 @@ class HeaderLine(Line):
         """Draw for a snapshot, or without a run."""
         width = max(20, self.size.width or self.app.size.width)
         if snapshot is None:
-            self.show(joined_ends(Text(f"{self._screen} · forge-tui · {self._host}"), Text(note), width))
+            spots = [Spot(width - len(note), width, "show_runs")] if note else []
+            self.show(joined_ends(Text(f"{self._screen} · forge-tui · {self._host}"), Text(note), width), spots)
             return
         state = Text(f" {self._glyphs.live} {state_word(snapshot.state)} ", style=_STATE_STYLES[snapshot.state])
         right = Text(self._right(snapshot, width))
@@ -131,7 +132,8 @@ class ResourceLine(Line):
         if snapshot is not None:
             run = snapshot.run
             text.append(f"  workers {run.workers}/{run.requested}: {printable(without_counts(run.limit_reason))}")
-        self.show(joined_ends(text, Text(" i resources"), width))
+        more = Text(" i resources")
+        self.show(joined_ends(text, more, width), [Spot(width - more.cell_len, width, "resources")])
 
 
 def without_counts(reason: str) -> str:

@@ -2,36 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
 from rich.cells import cell_len
 from rich.text import Text
+from textual.events import Click
 from textual.geometry import Region
+from textual.message import Message
 from textual.widget import Widget
 
 from forge_tui.safe_io.printing import in_ascii
 
 
+class Spot(NamedTuple):
+    """Cells of a line, from `start` up to (not including) `end`, where a click runs an action of the screen."""
+
+    start: int
+    end: int
+    action: str
+
+
 class Line(Widget):
-    """A single line, cut at the right with an ellipsis."""
+    """A single line, cut at the right with an ellipsis. Parts of it may be clicked."""
 
     DEFAULT_CSS = """
     Line { height: 1; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
+    @dataclass
+    class Clicked(Message):
+        """A part of a line was clicked that stands for an action (its id in the table of actions)."""
+
+        action: str
+
     def __init__(self, text: str | Text = "", *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._text = _plain(text)
+        self._spots: tuple[Spot, ...] = ()
 
     @property
     def text(self) -> Text:
         """The displayed text."""
         return self._text
 
-    def show(self, text: str | Text) -> None:
-        """Show another text; markup in it is not interpreted."""
+    @property
+    def spots(self) -> tuple[Spot, ...]:
+        """The parts that may be clicked."""
+        return self._spots
+
+    def show(self, text: str | Text, spots: Sequence[Spot] = ()) -> None:
+        """Show another text; markup in it is not interpreted. A click on one of `spots` posts `Clicked`."""
+        self._spots = tuple(spots)
         new, old = _plain(text), self._text
         if new != old or new.spans != old.spans:
             self._text = new
             self.refresh(*_differing(old, new, self.size.width))
+
+    def on_click(self, event: Click) -> None:
+        """Report a click on one of the spots."""
+        place = event.get_content_offset(self)
+        for spot in self._spots:
+            if place is not None and spot.start <= place.x < spot.end:
+                event.stop()
+                self.post_message(self.Clicked(spot.action))
+                return
 
     def render(self) -> Text:
         """The text; in ASCII if the app is."""

@@ -41,6 +41,8 @@ def test_every_setting_that_matters_for_what_is_trained_stands_in_the_form_once(
     names = [key.key for section in sections(kind) for key in section.keys]
 
     first = [name for name in FIRST if not hides(kind, name)]
+    if kind is not Kind.BUILT_IN:
+        first.insert(0, kind.setting)
     assert names[: len(first)] == first
     assert sorted(names) == sorted(key.key for key in fields_of() if key.table != "ui" and not hides(kind, key.key))
 

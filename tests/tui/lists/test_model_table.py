@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -109,10 +108,9 @@ def test_a_sweep_has_a_column_for_what_is_each_configs_own() -> None:
 
 
 def test_the_filter_finds_a_config() -> None:
-    matches = model_order.matcher("0.002")
-    assert matches is not None
-    assert matches(trained(1, 0.5, combination={"learning_rate": 0.002}))
-    assert not matches(trained(2, 0.5, combination={"learning_rate": 0.003}))
+    models = [trained(index, 0.5, combination={"learning_rate": rate}) for index, rate in ((1, 0.002), (2, 0.003))]
+    assert model_order.filtered("0.002", models).places == [0]
+    assert model_order.filtered("!0.002", models).places == [1]
 
 
 def test_the_device_of_a_model_is_its_gpu() -> None:
@@ -247,12 +245,12 @@ def test_names_sort_by_their_numbers_and_an_unknown_key_is_refused() -> None:
     [
         *(("", [0, 1, 2]), ("planner", [0, 1, 2]), ("_1", [0]), ("fail", [1]), ("phase:failed", [1])),
         *(("phase:train", [0]), ("TRAIN planner", [0]), ("queued planner_2", []), ("tr", [])),
+        *(("!failed", [0, 2]), ("!phase:train !queued", [1]), ("!planner", []), ("!", [0, 1, 2]), ("cp3", [2])),
     ],
 )
 def test_filter_words(words: str, expected: list[int]) -> None:
     models = [trained(0, 1.0), model(1, phase=Phase.FAILED), model(2)]
-    matches: Callable[[ModelState], bool] = model_order.matcher(words) or (lambda state: True)
-    assert [place for place, state in enumerate(models) if matches(state)] == expected
+    assert model_order.filtered(words, models).places == expected
 
 
 async def test_only_changed_visible_rows_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

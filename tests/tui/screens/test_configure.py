@@ -41,12 +41,13 @@ async def test_arrows_and_letters_move(state: Path) -> None:
     async with configure(state) as hand:
         settings = hand.panel.pane.settings
         seen = []
+        await hand.press("f")
         for key in ("down", "j", "k", "up", "G", "g", "end", "home", "pagedown", "pageup"):
             await hand.press(key)
             seen.append(settings.selected)
 
     workers, last = "training.max_parallel_workers", sections(Kind.BUILT_IN)[-1].keys[-1].key
-    assert seen[:8] == [workers, "resources.policy", workers, "training.training_mode", last, KIND, last, KIND]
+    assert seen[:8] == [workers, "run.models", workers, "training.training_mode", last, KIND, last, KIND]
     assert seen[8] not in (KIND, last)
     assert seen[9] == KIND
 
@@ -115,7 +116,7 @@ async def test_letters_are_text_while_an_editor_is_open_and_moving_keeps_it(stat
         await hand.select("run.output")
         await hand.press("enter")
         await hand.type("jqn /2 Y")
-        await hand.press("up")
+        await hand.press("down")
 
         assert hand.form.values["run.output"] == "jqn /2 Y"
         assert hand.panel.pane.settings.selected == "run.seed"

@@ -47,7 +47,7 @@ async def choose(hand: Hand, words: str) -> None:
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 async def test_the_first_row_is_what_to_train_and_the_others_go_by_it(state: Path, size: tuple[int, int]) -> None:
     async with configure(state, size) as hand:
-        await hand.press("home")
+        await hand.press("f", "home")
         built_in, first = titles(hand), hand.item(KIND)
         await hand.press("right", "right")
         function = titles(hand)

@@ -110,7 +110,7 @@ async def test_a_runner_s_refusal_stands_beside_the_setting_it_names(state: Path
     async with configure(state) as hand:
         await hand.press("ctrl+r")
         hand.screen.post_message(StartRefused("one model needs about 90.0 GiB: train with a smaller --model-size"))
-        await hand.until(lambda: hand.details("training.model_size"))
+        await hand.until(lambda: hand.panel.pane.settings.selected == "training.model_size")
         refused = hand.details("training.model_size")
         selected = hand.panel.pane.settings.selected
         await hand.press("left")

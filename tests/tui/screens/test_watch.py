@@ -284,6 +284,8 @@ async def test_the_command_of_the_watched_run_is_shown_and_printed_on_leaving(li
     )
     async with at(live, tmp_path / "ui.json") as hand:
         await hand.press("Y")
+        await hand.until(lambda: isinstance(hand.app.screen, Question))
+        await hand.press("c")
         await hand.until(lambda: isinstance(hand.app.screen, Reading))
         assert "forge-tui --no-ui --epochs 7" in screen_text(hand.app)
         assert ending(hand.app) == "forge-tui --no-ui --epochs 7\n"
