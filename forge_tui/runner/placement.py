@@ -95,14 +95,19 @@ class Placement:
         return None
 
     def _place_next(self, devices: Devices) -> str | None:
-        now = (self._machine.latest.number, self._attempts.ends, len(self._attempts), len(self._course.queue))
+        self._engine.want_gpus(self._wanted(), more=self._full_at is not None)
+        changes = self._attempts.see_changed_devices()
+        look, queue = self._machine.latest.number, len(self._course.queue)
+        now = (look, self._attempts.ends, len(self._attempts), queue, changes)
         if now == self._full_at:
             return ""  # nothing has changed since then
+        cluster = self._engine.cluster_gpus()
 
         def decide(others: OtherRuns) -> str | None:
-            found = devices.pool.choose(self._waiting(devices), self._attempts.device_loads(), others.devices)
+            closed = {} if cluster is None else cluster.closed
+            found = devices.pool.choose(self._waiting(devices), self._attempts.device_loads(), others.devices, closed)
             if isinstance(found, Held):
-                return found.reason
+                return "" if cluster is not None and cluster.is_asking else found.reason
             self._journal.decide("place", found.reason)
             group = self._course.queue.take(found.position)
             self._attempts.start(group, ahead=self._is_ahead(), devices=found.devices)
@@ -167,6 +172,7 @@ class Placement:
 
     def judge(self) -> None:
         """Let the governor judge every new sample of the machine."""
+        self._engine.want_gpus(self._wanted(), more=bool(self._course.queue) and self._full_at is not None)
         if self._governor.is_outdated and not self._course.is_ending:
             before = self._governor.slots
             limit = self._request(self._governor.requested)
