@@ -17,7 +17,7 @@ _LISTED = 8
 
 @dataclass(frozen=True, slots=True)
 class NodeDevices:
-    """A node's GPUs. `choice`: what `auto` chooses there, with the reason; `given`: how many GPUs it has given to Ray."""
+    """A node's GPUs. `choice`: what `auto` chooses there, and why; `given`: how many GPUs it has given to Ray."""
 
     name: str
     gpus: tuple[Gpu, ...]

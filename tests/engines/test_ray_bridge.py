@@ -80,7 +80,7 @@ class ScriptedRay:
         self.agents.setdefault(node, []).append(ScriptedAgent())
         return self.agents[node][-1]
 
-    def reserve(self, node: str, cpus: float, memory: float) -> int:
+    def reserve(self, node: str, cpus: float, memory: float, gpus: int = 0) -> int:
         number = len(self.reserved) + 1
         self.reserved[number] = node
         return number
