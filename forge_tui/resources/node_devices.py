@@ -126,7 +126,8 @@ def _listed(wanted: Sequence[str | int], nodes: Sequence[NodeDevices], per_model
     there = [(node, uuid) for node in nodes for uuid in node.choice.uuids]
     listed = ", ".join(f"{uuid} of {node.name}" for node, uuid in there[:_LISTED])
     more = f" and {len(there) - _LISTED} more" if len(there) > _LISTED else ""
-    has = f"there are {listed}{more}" if there else "no node has a GPU that can be used"
+    none = "; ".join(f"{node.name}: {node.why_none(per_model)}" for node in nodes[:_LISTED])
+    has = f"there are {listed}{more}" if there else f"no node has a GPU that can be used ({none})"
     for entry in rule.listed:
         fitting = [uuid for _, uuid in there if _begins(uuid, entry)]
         if not fitting:

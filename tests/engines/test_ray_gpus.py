@@ -113,6 +113,18 @@ def test_gpus_that_other_jobs_have_are_closed_and_others_asked_for(two: EngineHo
     assert open_ones(two) == ["GPU-a1", "GPU-b0"]
 
 
+def test_gpus_that_are_reserved_are_waited_for_however_long_ray_takes_to_say_which(two: EngineHost) -> None:
+    two.cluster.tells_gpus = False
+    wants(two, 1)
+    wants(two, 1, after=3 * ASK_SECONDS)
+    assert (len(two.cluster.holds), gpus(two).is_asking, open_ones(two)) == (1, True, [])
+    (number,) = two.cluster.holds
+    two.cluster.deliver({"is": "ready", "slot": number, "gpus": []})  # Ray could not say it
+    wants(two, 1)
+    assert len(two.cluster.holds) == 2  # others are asked for, and these kept: Ray would give the same ones again
+    two.cluster.tells_gpus = True
+
+
 def test_a_worker_waits_on_the_node_of_its_gpus_and_is_told_them(two: EngineHost) -> None:
     wants(two, 3)
     worker = two.spawn(1, device="cuda", devices=("GPU-b0",))
@@ -124,7 +136,7 @@ def test_a_worker_waits_on_the_node_of_its_gpus_and_is_told_them(two: EngineHost
         two.spawn(2, device="cuda", devices=("GPU-b0",))
     assert len(two.cluster.nodes["b"].said("spawn")) == 2
     assert two.cluster.nodes["a"].said("spawn") == []
-    assert gpus(two).closed == {"GPU-b0": "node b takes no more than 2 workers"}
+    assert gpus(two).closed == {"GPU-b0": "node b takes no more than 2 workers (as the test says)"}
 
 
 def test_where_ray_has_no_cpu_for_a_worker_no_further_one_is_placed(two: EngineHost) -> None:

@@ -69,7 +69,7 @@ def test_gpus_that_a_node_has_not_given_to_ray_are_not_used() -> None:
         ("cuda", 2, (node("m", 2, mig=True),), r"2 GPUs are there, and a model is to have 2 that are not divided"),
         (("GPU-x",), 1, (A,), "--device GPU-x: no UUID of a GPU on the nodes begins with GPU-x; there are GPU-a0 of"),
         (("GPU-a",), 1, (A,), "GPU-a fits 2 GPUs; give more of the UUID"),
-        (("GPU-b",), 1, (C,), "no node has a GPU that can be used"),
+        (("GPU-b",), 1, (C,), r"no node has a GPU that can be used \(c: no GPU was found\)"),
         (("GPU-a0", "GPU-b0"), 2, (A, B), "--device GPU-a0,GPU-b0: b: Ray has only 1 of its GPUs there"),
         (("GPU-a0", "GPU-e0"), 2, (A, node("e", 2)), "no node has 2 of them, which a model is to have"),
     ],

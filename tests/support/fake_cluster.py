@@ -16,8 +16,8 @@ from forge_tui.resources.policy import WorkerLimit
 def limit_of(workers: int, **changes: Any) -> WorkerLimit:
     """What a node's rules allow."""
     values: dict[str, Any] = {
-        "workers": workers, "requested": workers, "policy": "dedicated", "reason": "", "limited_by": "cpu",
-        "hint": None, "threads_allowed": workers, **changes,
+        "workers": workers, "requested": workers, "policy": "dedicated", "reason": "as the test says",
+        "limited_by": "cpu", "hint": None, "threads_allowed": workers, **changes,
     }  # fmt: skip
     return WorkerLimit(**values)
 
@@ -107,6 +107,8 @@ class FakeCluster:
         """The GPUs that are reserved or asked for."""
         self.taken: dict[str, set[int]] = {}
         """The places of GPUs that other jobs have, by node."""
+        self.tells_gpus = True
+        """Whether Ray says at once which GPUs they are."""
         self._given: dict[str, tuple[str, list[int]]] = {}
         self.is_generous = True
         """Whether a slot is ready as soon as it is asked for."""
@@ -152,6 +154,9 @@ class FakeCluster:
             free = sorted({gpu.index for gpu in node.gpus} - given - self.taken.get(node.name, set()))
             if len(free) >= message["gpus"]:
                 self._given[number] = node.key, free[: message["gpus"]]
+                self.deliver({"is": "reserved", "slot": number})
+                if not self.tells_gpus:
+                    continue
                 self.deliver({"is": "ready", "slot": number, "gpus": [str(place) for place in self._given[number][1]]})
 
     # As a link

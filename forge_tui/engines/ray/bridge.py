@@ -2,9 +2,9 @@
 
 Frames of the runner have `do`: `open` (with the setup of agents as its data), `tell` (a node's agent gets the data),
 `reserve` and `release` a slot or GPUs, `drop` a node whose agent does not answer. Frames to the runner have `is`:
-`open`, `refused`, `node`, `lost`, `ready` (a slot; or GPUs, with Ray's names of them), `from` (frames of a node's
-agent). The bridge ends when the runner's side of the socket closes, and takes agents and a cluster that it has started
-with it.
+`open`, `refused`, `node`, `lost`, `ready` (a slot; or GPUs, with Ray's names of them, after `reserved`), `from` (frames
+of a node's agent). The bridge ends when the runner's side of the socket closes, and takes agents and a cluster that it
+has started with it.
 """
 
 from __future__ import annotations
@@ -213,6 +213,7 @@ class Bridge:
                 continue
             del self._pending[slot]
             if gpus:
+                self._post(partial(self._send, {"is": "reserved", "slot": slot}))
                 self._cluster.gpu_ids(self._reservations[slot], gpus, partial(self._post_ids, slot))
             else:
                 self._post(partial(self._send, {"is": "ready", "slot": slot}))

@@ -426,6 +426,8 @@ class RayEngine(Engine):
                 self._members.appear(message, self._monotonic())
             case "lost":
                 self._lose(message["node"], message["why"])
+            case "reserved":
+                self._holds.is_reserved(message["slot"])
             case "ready" if "gpus" in message:
                 self._holds.is_given(message["slot"], message["gpus"])
             case "ready":

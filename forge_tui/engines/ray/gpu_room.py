@@ -10,6 +10,7 @@ from forge_tui.engines.ray.members import Members
 from forge_tui.engines.ray.remote import Node, RayWorker
 from forge_tui.engines.ray.slots import Slots
 from forge_tui.resources.host_gpus import ClusterGpus
+from forge_tui.resources.policy import WorkerLimit
 
 _TAKEN = "other jobs of the Ray cluster have it"
 
@@ -30,7 +31,7 @@ class GpuRoom:
         limits = {node.name: node.limit for node in self._members.limits(cpus)}
         given, refused_on, closed = self._holds.given, self._holds.refused_on, dict[str, str]()
         for node in nodes:
-            full = self._why_full(node, there[node.key], limits[node.name].workers)
+            full = self._why_full(node, there[node.key], limits[node.name])
             not_given = _TAKEN if node.key in refused_on else "Ray has not given it to this run"
             for uuid in node.uuids:
                 if full is not None:
@@ -43,10 +44,11 @@ class GpuRoom:
         self._last = ClusterGpus(hosts, uuids, closed, is_asking, last.changes + (not is_same))
         return self._last
 
-    def _why_full(self, node: Node, workers: int, most: int) -> str | None:
+    def _why_full(self, node: Node, workers: int, limit: WorkerLimit) -> str | None:
         """Why a node takes no further worker, whatever its GPUs have free."""
-        if workers >= most:
-            return f"node {node.name} takes no more than {most} worker{'' if most == 1 else 's'}"
+        if workers >= limit.workers:
+            most = f"{limit.workers} worker{'' if limit.workers == 1 else 's'}"
+            return f"node {node.name} takes no more than {most} ({limit.reason})"
         if self._slots.is_missing_on(node.key, self._monotonic()):
             return f"on node {node.name} Ray has no CPU or memory left for a further worker"
         return None

@@ -15,8 +15,8 @@ from forge_tui.engines.ray.remote import Node
 from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.visible_devices import VARIABLE, visible_gpus
 
-ASK_SECONDS = 5.0
-"""GPUs that Ray has not given after this long are other jobs': further ones are asked for elsewhere."""
+ASK_SECONDS = 2.0
+"""GPUs that Ray has not reserved after this long are other jobs': further ones are asked for elsewhere."""
 IDLE_SECONDS = 2.0
 """GPUs that the run does not need are kept for this long."""
 
@@ -24,13 +24,19 @@ IDLE_SECONDS = 2.0
 @dataclass(slots=True, eq=False)
 class Hold:
     """GPUs asked for on a node, as many as a worker has. `uuids`: None until Ray has given them, and empty if they are
-    none that the run can use. `since`: when they were asked for, or were last in use (monotonic).
+    none that the run can use. `is_reserved`: the run has them, and Ray has not said yet which they are, for which it
+    starts a process. `since`: when they were asked for, or were last in use (monotonic).
     """
 
     number: str
     node: Node
     since: float
     uuids: tuple[str, ...] | None = None
+    is_reserved: bool = False
+
+    def is_late(self, now: float) -> bool:
+        """Whether Ray does not give them: others have them."""
+        return self.uuids is None and not self.is_reserved and now - self.since >= ASK_SECONDS
 
 
 class Holds:
@@ -58,8 +64,8 @@ class Holds:
     @property
     def refused_on(self) -> set[str]:
         """The nodes, by their keys, on which Ray has not given what was asked for: others have it."""
-        late = self._monotonic() - ASK_SECONDS
-        return {hold.node.key for hold in self._holds.values() if hold.uuids is None and hold.since <= late}
+        now = self._monotonic()
+        return {hold.node.key for hold in self._holds.values() if hold.is_late(now)}
 
     def balance(self, nodes: Sequence[Node], in_use: Collection[str]) -> None:
         """Ask for as many as there is work for, one after the other on the nodes with most room, and give back what is
@@ -69,7 +75,7 @@ class Holds:
         given, hopeful, waiting, useless = list[Hold](), list[Hold](), list[Hold](), list[Hold]()
         for hold in self._holds.values():
             if hold.uuids is None:
-                (hopeful if now - hold.since < ASK_SECONDS else waiting).append(hold)
+                (waiting if hold.is_late(now) else hopeful).append(hold)
             elif hold.uuids:
                 given.append(hold)
                 if any(uuid in in_use for uuid in hold.uuids):
@@ -85,8 +91,7 @@ class Holds:
             idle = [hold for hold in given if now - hold.since >= IDLE_SECONDS]
             for hold in [*hopeful, *waiting, *useless, *idle[: len(given) - wanted]]:
                 self._release(hold)
-        pending = (hold for hold in self._holds.values() if hold.uuids is None)
-        self.is_asking = any(now - hold.since < ASK_SECONDS for hold in pending)
+        self.is_asking = any(hold.uuids is None and not hold.is_late(now) for hold in self._holds.values())
 
     def _ask(self, nodes: Sequence[Node], units: int, now: float) -> None:
         taken: dict[str, int] = {}
@@ -109,6 +114,11 @@ class Holds:
         """For how many workers, each with GPUs of its own, a node has GPUs that it has given to Ray."""
         given = 0 if node.devices is None else node.devices.given
         return min(given, len(node.uuids)) // self._per_model if node.uuids else 0
+
+    def is_reserved(self, number: str) -> None:
+        """Note that the run has them, whichever they are."""
+        if number in self._holds:
+            self._holds[number].is_reserved = True
 
     def is_given(self, number: str, ids: Sequence[str]) -> None:
         """Note the GPUs that Ray has given, by what it calls them; those that were given back meanwhile are ignored."""
