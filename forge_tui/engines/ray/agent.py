@@ -247,9 +247,11 @@ class _Node:
         files.fetch(worker.number, [Wanted(**one) for one in manifest["files"]], fetched)
 
     def _fork(self, worker: _Worker, jobs: list[Job], message: Message) -> None:
-        how = {"ahead": message["ahead"], "devices": tuple(message["devices"])}
-        local = self._engine.spawn("train", jobs, str(worker.number), self._on_message, self._on_exit, **how)
-        worker.local, worker.devices = local, how["devices"]
+        worker.devices, log = tuple(message["devices"]), str(worker.number)
+        local = self._engine.spawn(
+            "train", jobs, log, self._on_message, self._on_exit, ahead=message["ahead"], devices=worker.devices
+        )
+        worker.local = local
         self._by_local[local.id] = worker
         for message in worker.unsent:
             local.send(message)
