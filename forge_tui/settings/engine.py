@@ -67,7 +67,8 @@ def _require_node_devices(settings: Settings) -> None:
     device = settings.resources.device
     if device == "mps":
         raise SettingsError(
-            "resources.device = mps: with --engine ray models train on CPUs or NVIDIA GPUs of the nodes"
+            "resources.device = mps: with --engine ray models train on CPUs or NVIDIA GPUs of the nodes; leave it out, "
+            "or use the local engine"
         )
     indices = [str(one) for one in device if str(one).isdecimal()] if not isinstance(device, str) else []
     if indices:
