@@ -105,9 +105,14 @@ class Placement:
 
         def decide(others: OtherRuns) -> str | None:
             closed = {} if cluster is None else cluster.closed
-            found = devices.pool.choose(self._waiting(devices), self._attempts.device_loads(), others.devices, closed)
+            loads = self._attempts.device_loads()
+            found = devices.pool.choose(self._waiting(devices), loads, others.devices, closed)
+            # A GPU of its own may come at once, and is better than a part of one.
+            is_early = cluster is not None and cluster.is_asking
             if isinstance(found, Held):
-                return "" if cluster is not None and cluster.is_asking else found.reason
+                return "" if is_early else found.reason
+            if is_early and any(set(load.devices) & set(found.devices) for load in loads):
+                return ""
             self._journal.decide("place", found.reason)
             group = self._course.queue.take(found.position)
             self._attempts.start(group, ahead=self._is_ahead(), devices=found.devices)

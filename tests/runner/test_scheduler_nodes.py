@@ -126,6 +126,17 @@ def test_a_closed_gpu_takes_nothing_and_why_is_recorded_once_ray_has_answered(tm
         assert stage.engine.wanted[-1] == (2, False)
 
 
+def test_no_model_shares_a_gpu_while_another_one_may_come_at_once(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, models=3)
+    cluster.changed({"GPU-b": "Ray has not given it"}, is_asking=True)
+    with cluster.stage as stage:
+        assert cluster.places == {1: ON_A}
+        cluster.changed({})
+        stage.turn()
+        assert cluster.places == {1: ON_A, 2: ON_B, 3: ON_A}
+        assert decisions(stage, "hold") == []
+
+
 def test_a_gpu_that_fails_is_out_and_its_models_continue_on_another_node(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, models=2)
     with cluster.stage as stage:
