@@ -98,8 +98,9 @@ def test_gpus_that_are_not_needed_any_more_are_given_back_and_those_in_use_are_n
     assert two.cluster.holds == {}
 
 
-def test_gpus_that_other_jobs_have_are_closed_and_others_asked_for(two: EngineHost) -> None:
-    two.cluster.taken = {"a": {0, 1}}
+def test_gpus_that_other_jobs_have_are_closed_and_others_asked_for(on: Any) -> None:
+    two = on_gpus(on("a", "b", gpus={"a": cards("a", 3), "b": cards("b", 1)}))
+    two.cluster.taken = {"a": {0, 1, 2}}
     wants(two, 1)
     assert (open_ones(two), gpus(two).is_asking) == ([], True)
     wants(two, 1, after=ASK_SECONDS)
@@ -108,7 +109,7 @@ def test_gpus_that_other_jobs_have_are_closed_and_others_asked_for(two: EngineHo
     assert not gpus(two).is_asking
     assert [one["node"] for one in two.cluster.holds.values()] == ["a/1", "b/1"]  # it may still be given
     wants(two, 2, after=1.0)
-    two.cluster.taken = {"a": {0}}
+    two.cluster.taken = {"a": {0, 2}}
     two.cluster.give()
     assert open_ones(two) == ["GPU-a1", "GPU-b0"]
 
