@@ -16,6 +16,8 @@ from forge_tui.runner.work import Devices, Means, Room, Work
 
 # If the next group has no room on the devices, so many groups are tried.
 _MOST_WAITING = 64
+# A worker that has no place on the node of its GPUs for this long goes elsewhere, if GPUs of others take one.
+_ELSEWHERE_SECONDS = 10.0
 _FIGURE = re.compile(r"[\d.]+")
 
 
@@ -177,6 +179,7 @@ class Placement:
 
     def judge(self) -> None:
         """Let the governor judge every new sample of the machine."""
+        self._send_elsewhere()
         self._engine.want_gpus(self._wanted(), more=bool(self._course.queue) and self._full_at is not None)
         if self._governor.is_outdated and not self._course.is_ending:
             before = self._governor.slots
@@ -206,6 +209,19 @@ class Placement:
             self._journal.warn("memory", verdict.warning)
         if verdict.requeue is not None:
             self._requeue_newest(verdict.requeue)
+
+    def _send_elsewhere(self) -> None:
+        """Queue workers again that wait in vain on the node of their GPUs."""
+        cluster = self._engine.cluster_gpus()
+        if cluster is None or cluster.closed.keys() >= set(cluster.uuids):
+            return
+        late = self._monotonic() - _ELSEWHERE_SECONDS
+        for attempt in self._attempts:
+            if not attempt.devices or attempt.leaving is not None or attempt.requested_at > late:
+                continue
+            if (needs := attempt.worker.waits_for) is not None:
+                self._journal.decide("requeue", f"{attempt.name} goes to another node: on its own it waits for {needs}")
+                attempt.withdraw()
 
     def _request(self, workers: int) -> WorkerLimit:
         resources, loads = self._machine.latest.resources, self._attempts.loads()

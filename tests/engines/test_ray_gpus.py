@@ -9,6 +9,7 @@ import pytest
 from engine_host import EngineHost
 
 from forge_tui.engines.base import Ended, EndKind, Place
+from forge_tui.engines.ray.gpu_room import LACK_SECONDS
 from forge_tui.engines.ray.holds import ASK_SECONDS, IDLE_SECONDS, covered
 from forge_tui.engines.ray.placing import PATIENCE_SECONDS
 from forge_tui.errors import UsageError
@@ -143,12 +144,22 @@ def test_a_worker_waits_on_the_node_of_its_gpus_and_is_told_them(two: EngineHost
 def test_where_ray_has_no_cpu_for_a_worker_no_further_one_is_placed(two: EngineHost) -> None:
     wants(two, 3)
     two.cluster.is_generous = False
-    two.spawn(1, device="cuda", devices=("GPU-a0",))
+    worker = two.spawn(1, device="cuda", devices=("GPU-a0",))
     assert gpus(two).closed == {}
     two.later(PATIENCE_SECONDS)
-    assert gpus(two).closed == dict.fromkeys(
-        ("GPU-a0", "GPU-a1"), "on node a Ray has no CPU or memory left for a further worker"
-    )
+    full = dict.fromkeys(("GPU-a0", "GPU-a1"), "on node a Ray has no CPU or memory left for a further worker")
+    assert gpus(two).closed == full
+    worker.kill()  # it goes elsewhere
+    wants(two, 3, after=0.1)
+    assert two.ended == [(worker.id, Ended(EndKind.NOT_PLACED, "was withdrawn before it was placed"))]
+    wants(two, 3, after=10.0)
+    assert [message for message in two.cluster.slots.values() if message["node"] == "a/1"] == []
+    assert gpus(two).closed == full
+    for _ in range(6):
+        for node in two.cluster.nodes.values():
+            node.says({"a": "state", **node.state(2)})
+        wants(two, 3, after=LACK_SECONDS / 6)
+    assert gpus(two).closed == {}
 
 
 def test_the_figures_of_the_nodes_say_what_each_worker_holds(two: EngineHost) -> None:

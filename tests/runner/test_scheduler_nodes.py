@@ -137,6 +137,26 @@ def test_no_model_shares_a_gpu_while_another_one_may_come_at_once(tmp_path: Path
         assert decisions(stage, "hold") == []
 
 
+def test_a_worker_that_waits_in_vain_on_its_node_goes_to_another_if_that_takes_one(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, models=1, placing=lambda job: None)
+    with cluster.stage as stage:
+        (worker,) = stage.engine.workers
+        worker.waits = "1 CPU"
+        cluster.changed({"GPU-a": "Ray has no CPU there", "GPU-b": "others have it"})
+        cluster.stage.look(MACHINE, seconds=20.0)
+        assert not worker.killed  # nowhere else is room
+        cluster.changed({"GPU-a": "Ray has no CPU there"})
+        stage.turn()
+        assert worker.killed
+        stage.turn()
+        (other,) = stage.engine.workers
+        assert (worker.devices, other.devices) == (("GPU-a",), ("GPU-b",))
+        (reason,) = decisions(stage, "requeue")
+        assert reason == "planner_1 goes to another node: on its own it waits for 1 CPU"
+        assert stage.events("model_failed") == []
+        other.is_placed("b")
+
+
 def test_a_gpu_that_fails_is_out_and_its_models_continue_on_another_node(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, models=2)
     with cluster.stage as stage:

@@ -339,6 +339,7 @@ class RayEngine(Engine):
         """Report the end of workers that were killed before they had a slot."""
         for worker in [worker for worker in self._slots.waiting if worker.killed]:
             if self._slots.withdraw(worker):
+                self._gpu_room.gave_up(worker)
                 self._finish(worker, _WITHDRAWN)
         lost, self._homeless = self._homeless, []
         for worker in lost:

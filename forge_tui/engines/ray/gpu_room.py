@@ -12,6 +12,8 @@ from forge_tui.engines.ray.slots import Slots
 from forge_tui.resources.host_gpus import ClusterGpus
 from forge_tui.resources.policy import WorkerLimit
 
+LACK_SECONDS = 60.0
+"""A node on which a worker has waited for CPUs in vain takes no further one for this long."""
 _TAKEN = "other jobs of the Ray cluster have it"
 
 
@@ -20,6 +22,8 @@ class GpuRoom:
 
     def __init__(self, members: Members, slots: Slots, holds: Holds, monotonic: Callable[[], float]) -> None:
         self._members, self._slots, self._holds, self._monotonic = members, slots, holds, monotonic
+        self._lacking: dict[str, float] = {}
+        """Nodes, by their keys, without CPUs for a worker, and until when that is taken for granted."""
         self._last = ClusterGpus((), (), {}, False, 0)
 
     def look(self, workers: Iterable[RayWorker], cpus: int) -> ClusterGpus:
@@ -44,11 +48,18 @@ class GpuRoom:
         self._last = ClusterGpus(hosts, uuids, closed, is_asking, last.changes + (not is_same))
         return self._last
 
+    def gave_up(self, worker: RayWorker) -> None:
+        """Note that a worker was withdrawn while it waited on the node of its GPUs."""
+        key, now = worker.shape.node, self._monotonic()
+        if key is not None and self._slots.is_missing_on(key, now):
+            self._lacking[key] = now + LACK_SECONDS
+
     def _why_full(self, node: Node, workers: int, limit: WorkerLimit) -> str | None:
         """Why a node takes no further worker, whatever its GPUs have free."""
         if workers >= limit.workers:
             most = f"{limit.workers} worker{'' if limit.workers == 1 else 's'}"
             return f"node {node.name} takes no more than {most} ({limit.reason})"
-        if self._slots.is_missing_on(node.key, self._monotonic()):
+        now = self._monotonic()
+        if self._slots.is_missing_on(node.key, now) or now < self._lacking.get(node.key, now):
             return f"on node {node.name} Ray has no CPU or memory left for a further worker"
         return None
