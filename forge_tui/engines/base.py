@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 from forge_tui.protocol.job import Job
+from forge_tui.resources.devices import DeviceChoice
+from forge_tui.resources.host_gpus import ClusterGpus
 from forge_tui.resources.node_limit import NodeLimit
 
 
@@ -117,7 +119,7 @@ class Engine(ABC):
         `log` gets its output, or the runner's log.
 
         `ahead`: another worker will be requested when one ends, so the engine may prepare one. `devices`: the GPUs that
-        it sees, by UUID; none: it sees what the runner sees.
+        it sees, by UUID, of one node; none: it sees what the runner sees, or the node.
         """
 
     @abstractmethod
@@ -140,6 +142,21 @@ class Engine(ABC):
         """What the rules allow on each machine of a cluster; None: workers run on this machine, and the runner applies
         its rules. May wait until the cluster is there. Raises `ForgeError` if it cannot be used."""
         return None
+
+    def choose_devices(self, kept: str | None = None) -> DeviceChoice | None:
+        """The devices of a run on the nodes of a cluster, after `nodes`; None: the runner chooses on this machine.
+
+        `kept`: the kind of device of the run that is resumed. Raises `UsageError` if what is wanted is not there.
+        """
+        return None
+
+    def cluster_gpus(self) -> ClusterGpus | None:
+        """The GPUs of a cluster's nodes, the same object while nothing changes; None: the run is on this machine, or
+        on CPUs."""
+        return None
+
+    def want_gpus(self, workers: int, *, more: bool) -> None:  # noqa: B027 - only a cluster has to be asked for them
+        """Note for how many workers the run can use GPUs; `more`: those that it has leave no room for the next one."""
 
     def expect(self, cpus: int, memory: int | None) -> None:  # noqa: B027 - most engines need not know it
         """Note what each worker will need: CPUs, and bytes of memory (None: unknown) until one was measured."""

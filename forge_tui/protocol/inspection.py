@@ -11,7 +11,7 @@ class Inspection:
     """`features` is the number of features, or None for tokens; `classes` the number of classes or tokens, or None.
 
     `estimated_bytes` is the estimated memory for training one such model, `worker_bytes` for a worker with a whole
-    group; `device_bytes`, on a GPU, that of tensors on it, of one model and of each further one of a group.
+    group; `device_bytes`, for a GPU, that of tensors on it, of one model and of each further one of a group.
     `grouping_problem`: why such models cannot be trained together, or None.
     `can_compile`: whether torch.compile has what it needs. `data`: the `Fingerprint.to_record` of the data. `table`:
     what `--check` says of target and columns. Data and model of a training function or a command are unknown, so all of

@@ -54,9 +54,10 @@ def samples_in(record: dict[str, Any]) -> int:
 
 
 def _add(courses: dict[str, _Course], record: dict[str, Any], samples: int) -> None:
-    index, name, uuid, problem = (record.get(key) for key in ("index", "name", "uuid", "problem"))
+    index, name, uuid, problem, host = (record.get(key) for key in ("index", "name", "uuid", "problem", "host"))
     known = uuid if isinstance(uuid, str) and uuid else f"GPU {index}"
     title = f"GPU {index} {name}" if isinstance(index, int) and isinstance(name, str) else "GPU"
+    title = f"{host}: {title}" if isinstance(host, str) else title
     course = courses.setdefault(known, _Course(title, known))
     if (busy := _number(record.get("utilization_percent"))) is not None:
         course.busy.append((busy, samples))

@@ -48,7 +48,7 @@ def _machine(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "memory", _of(memory, total, " GiB", system["memory_limit_source"])
     if not system["gpus"]:
         yield "GPUs", "none found"
-    yield from _gpus(system["gpus"])
+    yield from gpu_rows(system["gpus"])
     if system["gpus"] and system["gpu_limit_source"] is not None:
         visible = set(system["visible_gpus"])
         gpus = [Gpu(**{**record, "processes": None}) for record in system["gpus"]]
@@ -58,7 +58,8 @@ def _machine(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "CPU energy", energy["cpu_problem"] or f"readable: {', '.join(energy['cpu_packages'])}"
 
 
-def _gpus(records: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+def gpu_rows(records: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """A label and a text for each GPU (`SeenGpu.to_record`): its figures, and who is on it."""
     gpus = [Gpu(**{**record, "processes": None}) for record in records]
     for label, gpu, record in zip(labels(gpus), gpus, records, strict=True):
         name = f"{gpu.name} ({gpu.uuid})" if gpu.uuid else gpu.name

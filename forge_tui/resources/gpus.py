@@ -62,6 +62,13 @@ class Gpu:
         record["processes"] = None if self.processes is None else [asdict(one) for one in self.processes]
         return record
 
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Gpu:
+        """From what `to_record` made."""
+        processes = record["processes"]
+        known = None if processes is None else tuple(GpuProcess(**one) for one in processes)
+        return cls(**{**record, "processes": known})
+
 
 class GpuReader:
     """Reads the GPUs. NVML stays open from the first reading to `close`.

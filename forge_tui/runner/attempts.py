@@ -142,7 +142,9 @@ class Attempts:
         look = self._machine.latest
         if look.sample is not None:
             costs = sum(attempt.memory or 0 for attempt in self)
-            self._resources.add(look.number, look.to_record(len(self), costs))
+            cluster = self._engine.cluster_gpus()
+            hosts = None if cluster is None else cluster.hosts
+            self._resources.add(look.number, look.to_record(len(self), costs, hosts))
         if self._energy is not None and look.number != self._counted:
             self._counted = look.number
             self._energy.take(look.energy, look.resources.gpus, self._devices())
@@ -169,6 +171,10 @@ class Attempts:
         """Take the devices' figures of the machine's last sample; ends the workers on a device that is lost."""
         if self._device_use is not None:
             self._device_use.see(list(self))
+
+    def see_changed_devices(self) -> int:
+        """The same where nodes with GPUs have come or gone; returns a number that grows with that."""
+        return 0 if self._device_use is None else self._device_use.see_changes(list(self))
 
     def device_loads(self) -> list[DeviceLoad]:
         """What all workers take on GPUs."""

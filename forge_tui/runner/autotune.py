@@ -82,8 +82,13 @@ def _named(settings: Settings) -> str:
     return "a command" if settings.run.command else "a training function"
 
 
-def unmeasured(settings: Settings, limit: WorkerLimit) -> Settled:
-    """What a run of a training function or a command gets: steps of it are not known, so nothing is measured."""
+NO_GPU_HERE = "nothing is measured, as this machine has no GPU like the nodes"
+
+
+def unmeasured(settings: Settings, limit: WorkerLimit, why: str | None = None) -> Settled:
+    """What a run gets of which nothing is measured: that of a training function or a command, whose steps are not
+    known, or for the reason `why`.
+    """
     rules = settings.resources
     if rules.threads == "auto" and rules.cpus_per_model is not None:
         # Distributed training has a process for each device.
@@ -91,7 +96,8 @@ def unmeasured(settings: Settings, limit: WorkerLimit) -> Settled:
         each = f" for each of {rules.devices_per_model} devices" if rules.devices_per_model > 1 else ""
         return Settled(threads, 1, (("threads", f"{_threads(threads)}{each}: {rules.cpus_per_model} CPUs per model"),))
     threads = run_planner.thread_counts(settings, limit)[-1]
-    return Settled(threads, 1, (("threads", f"{_as_set(threads)}; {_named(settings)} is not measured"),))
+    why = why or f"{_named(settings)} is not measured"
+    return Settled(threads, groups.width(settings), (("threads", f"{_as_set(threads)}; {why}"),))
 
 
 def as_before(settings: Settings, threads: int) -> Settled:

@@ -9,6 +9,7 @@ from forge_tui.protocol.events import ModelFailed
 from forge_tui.resources.policy import GIB
 from forge_tui.runner.attempt import Attempt
 from forge_tui.runner.consequences import OnDevice
+from forge_tui.runner.device_source import DeviceSource
 from forge_tui.runner.work import Means, Room, Work
 
 
@@ -17,7 +18,8 @@ class DeviceFaults:
 
     def __init__(self, work: Work, means: Means, room: Room) -> None:
         self._journal, self._monotonic = work.journal, means.monotonic
-        self._machine, self._devices = room.machine, room.devices
+        self._devices = room.devices
+        self._source = DeviceSource(room.machine, means.engine)
 
     def judged(self, attempt: Attempt, failure: ModelFailed, beside: int) -> ModelFailed:
         """The failure; of kind `device_lost` if the device has failed, which is then taken out of the run.
@@ -32,8 +34,7 @@ class DeviceFaults:
         pool = self._devices.pool
         failed = [uuid for uuid in attempt.devices if pool.is_lost(uuid)]
         if not failed:
-            self._machine.look_anew()  # what the driver says now
-            present = {gpu.uuid: gpu.problem for gpu in self._machine.latest.resources.gpus}
+            present = self._source.problems()
             failed = [uuid for uuid in attempt.devices if present.get(uuid) is not None]
             if not failed and fault is not DeviceFault.DOUBTFUL and len(attempt.devices) == 1:
                 failed = list(attempt.devices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from forge_tui.resources.gpus import Gpu
@@ -72,14 +72,3 @@ class DeviceNow:
     def workers(self) -> int:
         """All of this user on it."""
         return self.ours + self.others
-
-
-def held_on(gpus: Iterable[Gpu], owners: Mapping[int, int]) -> dict[int, dict[str, int]]:
-    """Bytes that each owner holds on each device, by the owners of processes; as far as the driver counts them."""
-    found: dict[int, dict[str, int]] = {}
-    for gpu in gpus:
-        for process in gpu.processes or ():
-            if process.pid in owners and process.memory is not None:
-                here = found.setdefault(owners[process.pid], {})
-                here[gpu.uuid] = here.get(gpu.uuid, 0) + process.memory
-    return found

@@ -2,11 +2,13 @@
 
 A device is taken if a worker's need fits into what is left on it: free memory, less the reserve and less what workers
 on it will still take until their peak. A worker counts with its whole need from its start on, until it is seen to hold
-memory. Under policy `shared` only devices that others leave idle are taken.
+memory. Under policy `shared` only devices that others leave idle are taken. On a cluster all devices of a worker are
+on one node.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -44,6 +46,9 @@ class DevicePool:
         `shared`.
         """
         self._uuids = tuple(uuids)
+        self._hosts: dict[str, str] = {}
+        """The node of each device, on a cluster."""
+        self._is_on_nodes = False
         self._per_model = per_model
         self._reserve = reserve
         self._shared = shared
@@ -57,21 +62,40 @@ class DevicePool:
 
     # --- the devices' state
 
-    def see(self, gpus: Sequence[Gpu], loads: Iterable[DeviceLoad], now: float) -> dict[str, str]:
-        """Take the devices' present figures; returns newly lost ones by UUID, with the reason in words.
+    def have(self, uuids: Sequence[str], hosts: Mapping[str, str]) -> None:
+        """Take the devices of a cluster's present nodes, and the node of every GPU.
+
+        What has gone with its node is not lost: it may come back with it.
+        """
+        self._uuids, self._hosts, self._is_on_nodes = tuple(uuids), dict(hosts), True
+        self._gpus = {uuid: gpu for uuid, gpu in self._gpus.items() if uuid in hosts}
+        self._lost = {uuid: reason for uuid, reason in self._lost.items() if uuid in hosts}
+
+    def host(self, uuid: str) -> str | None:
+        """The node of a device; None on this machine, or if it is not known any more."""
+        return self._hosts.get(uuid)
+
+    def see(
+        self, gpus: Sequence[Gpu], loads: Iterable[DeviceLoad], now: float, host: str | None = None
+    ) -> dict[str, str]:
+        """Take the present figures of devices, of a cluster those of one `host`; returns newly lost ones by UUID, with
+        the reason in words.
 
         Without any figures (the driver does not answer) the last ones stay. `loads`: this run's workers, leaving ones
         too; `now`: monotonic seconds.
         """
         if gpus:
-            self._gpus = {gpu.uuid: gpu for gpu in gpus}
+            elsewhere = {uuid for uuid in self._gpus if self._hosts.get(uuid) != host}
+            self._gpus = {gpu.uuid: gpu for gpu in gpus} | {uuid: self._gpus[uuid] for uuid in elsewhere}
             self._known |= self._gpus
-            self._at_sample = {}
+            self._at_sample = {uuid: held for uuid, held in self._at_sample.items() if uuid in elsewhere}
             for load in loads:
-                for uuid in load.devices:
+                for uuid in set(load.devices) - elsewhere:
                     self._at_sample[uuid] = self._at_sample.get(uuid, 0) + load.held.get(uuid, 0)
         newly = {}
         for uuid in self.usable:
+            if self._hosts.get(uuid) != host:
+                continue
             gpu = self._gpus.get(uuid)
             problem = None if gpu is None else gpu.problem
             if gpu is None and gpus and uuid in self._known:
@@ -113,8 +137,8 @@ class DevicePool:
 
     @property
     def stranded(self) -> str | None:
-        """Why no worker can ever be placed, or None."""
-        if len(self.usable) >= self._per_model:
+        """Why no worker can ever be placed, or None. Without a lost device that is a node's matter, which may come."""
+        if self._most_on_one(self.usable) >= self._per_model or not self._lost:
             return None
         lost = "; ".join(f"{self.name(uuid)}: {reason}" for uuid, reason in self._lost.items())
         few = f"{len(self.usable)} of the run's devices are left, and a model takes {self._per_model}"
@@ -137,14 +161,19 @@ class DevicePool:
     def has_larger(self, total: int) -> bool:
         """Whether there are enough devices for a model with more memory than `total` bytes."""
         larger = [uuid for uuid in self.usable if uuid in self._gpus and self._gpus[uuid].memory_total > total]
-        return len(larger) >= self._per_model
+        return self._most_on_one(larger) >= self._per_model
+
+    def _most_on_one(self, uuids: Iterable[str]) -> int:
+        """How many of these devices one machine has at most."""
+        return max(Counter(self._hosts.get(uuid) for uuid in uuids).values(), default=0)
 
     def name(self, uuid: str) -> str:
-        """A device in words: its kind, number and UUID."""
-        gpu = self._known.get(uuid)
+        """A device in words: its kind, number and UUID, and on a cluster its node."""
+        gpu, host = self._known.get(uuid), self._hosts.get(uuid)
+        where = "" if host is None else f" of {host}"
         if gpu is None:
-            return uuid
-        return f"{'MIG device' if gpu.parent else 'GPU'} {gpu.index} ({_short(uuid)})"
+            return f"{uuid}{where}"
+        return f"{'MIG device' if gpu.parent else 'GPU'} {gpu.index} ({_short(uuid)}){where}"
 
     def names(self, uuids: Iterable[str]) -> str:
         """Several devices in words."""
@@ -153,27 +182,51 @@ class DevicePool:
     # --- placing
 
     def choose(
-        self, waiting: Iterable[Waiting], loads: Sequence[DeviceLoad], shares: Sequence[DeviceShare]
+        self,
+        waiting: Iterable[Waiting],
+        loads: Sequence[DeviceLoad],
+        shares: Sequence[DeviceShare],
+        closed: Mapping[str, str] | None = None,
     ) -> Placed | Held:
         """The first waiting group that fits now, and where; or why none does.
 
-        `loads`: this run's workers; `shares`: what this user's other runs have. If the first group does not fit, a
-        later one may start, but not where the first one will fit soonest.
+        `loads`: this run's workers; `shares`: what this user's other runs have; `closed`: why nothing can be placed on
+        some devices now, whatever their memory. If the first group does not fit, a later one may start, but not where
+        the first one will fit soonest.
         """
         devices = [self._device(uuid, loads, shares) for uuid in self.usable]
         kept: set[str] = set()
         held: str | None = None
         for position, group in enumerate(waiting):
             largest = max((device.gpu.memory_total for device in devices), default=0)
-            lacks = {device.gpu.uuid: self._lack(device, group, largest) for device in devices}
+            lacks = {
+                device.gpu.uuid: (closed or {}).get(device.gpu.uuid) or self._lack(device, group, largest)
+                for device in devices
+            }
             fitting = [one for one in devices if lacks[one.gpu.uuid] is None and one.gpu.uuid not in kept]
-            if len(fitting) >= self._per_model:
-                chosen = sorted(fitting, key=lambda one: (one.workers, -one.left))[: self._per_model]
+            chosen = self._best(fitting)
+            if chosen:
                 return Placed(position, tuple(one.gpu.uuid for one in chosen), self._why(group, chosen))
             if held is None:
                 held = self._why_held(group, devices, lacks)
                 kept = self._soonest(devices, group)
         return Held(held or "")
+
+    def _best(self, fitting: Sequence[DeviceNow]) -> list[DeviceNow]:
+        """The devices for one worker, all of one machine: those with the fewest workers, then with the most room."""
+        ordered = sorted(fitting, key=lambda one: (one.workers, -one.left))
+        return min(self._sets(ordered), key=lambda one: sum(device.workers for device in one), default=[])
+
+    def _sets(self, ordered: Sequence[DeviceNow]) -> list[list[DeviceNow]]:
+        """Of each machine its first devices, as many as a worker has; machines that are complete first come first."""
+        by_host: dict[str | None, list[DeviceNow]] = {}
+        found = []
+        for device in ordered:
+            here = by_host.setdefault(self._hosts.get(device.gpu.uuid), [])
+            here.append(device)
+            if len(here) == self._per_model:
+                found.append(here[:])
+        return found
 
     def _device(self, uuid: str, loads: Sequence[DeviceLoad], shares: Sequence[DeviceShare]) -> DeviceNow:
         # One that torch shows and the driver does not: nothing is known of its memory.
@@ -234,7 +287,7 @@ class DevicePool:
             return (group.need.memory or 0) <= room
 
         soonest = sorted(devices, key=lambda one: (not self._may_fit(one.gpu, group), not is_up_to_us(one), -one.left))
-        return {one.gpu.uuid for one in soonest[: self._per_model]}
+        return {one.gpu.uuid for one in next(iter(self._sets(soonest)), [])}
 
     def _others_use(self, device: DeviceNow) -> str | None:
         """How others use the device too much for policy `shared`, or None.
@@ -289,7 +342,8 @@ class DevicePool:
         need = group.need.memory
         needs = "" if need is None else f", which needs {_gib(need)} ({group.need.source}, with a margin)"
         several = f" on {self._per_model} devices" if self._per_model > 1 else ""
-        return f"no room for {group.name}{needs}{several}. {'; '.join(words) or 'The driver shows no device'}"
+        none = "No node with a GPU for it is there" if self._is_on_nodes else "The driver shows no device"
+        return f"no room for {group.name}{needs}{several}. {'; '.join(words) or none}"
 
 
 def _short(uuid: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from forge_tui.resources.gpus import Gpu
+from forge_tui.resources.host_gpus import HostGpus
 from forge_tui.resources.policy import DeviceShare
 from forge_tui.runner.attempt import Attempt, OnDevices
 from forge_tui.runner.device_costs import Need
-from forge_tui.runner.device_figures import DeviceLoad, held_on
+from forge_tui.runner.device_figures import DeviceLoad
+from forge_tui.runner.device_source import DeviceSource
 from forge_tui.runner.work import Devices, Means, Room, Work
 
 # A worker that reports no epoch counts as measured after this time.
@@ -23,8 +25,11 @@ class DeviceUse:
     def __init__(self, work: Work, means: Means, room: Room, devices: Devices) -> None:
         self._journal = work.journal
         self._engine, self._monotonic = means.engine, means.monotonic
-        self._machine, self._devices = room.machine, devices
-        self._figures: tuple[Gpu, ...] | None = None
+        self._devices = devices
+        self._source = DeviceSource(room.machine, means.engine)
+        self._read: dict[str | None, int] = {}
+        """The sample of each machine whose figures were taken last."""
+        self._changes: int | None = None
 
     def loads(self, attempts: Collection[Attempt]) -> list[DeviceLoad]:
         """The workers' needs, leaving ones too: they still have their memory."""
@@ -55,38 +60,57 @@ class DeviceUse:
         if on is None:
             return
         if on.reported is None:
-            on.reported_at = self._machine.latest.number
+            on.reported_at = self._source.sample(self._devices.pool.host(on.devices[0]))
         on.reported = max(gpu_memory, on.reported or 0)
         self._keep(on)
 
     def see(self, attempts: Collection[Attempt]) -> None:
-        """Take the figures of the machine's last sample. The workers on a device that is lost are ended."""
-        look = self._machine.latest
+        """Take the newest figures of each machine. The workers on a device that is lost are ended."""
+        self._follow_nodes()
+        pool, now = self._devices.pool, self._monotonic()
         on_gpus = [attempt for attempt in attempts if attempt.on_devices is not None]
-        # While the driver does not answer, the sample has the last answer again, and none of what was taken since.
-        gpus = () if look.resources.gpus is self._figures else look.resources.gpus
-        self._figures = look.resources.gpus
-        held = self._held() if on_gpus and gpus else {}
-        for attempt in on_gpus if gpus else ():
-            assert attempt.on_devices is not None
-            here = held.get(attempt.worker.id, {})
-            attempt.on_devices.see({uuid: here[uuid] for uuid in attempt.devices if uuid in here}, look.number)
-            if attempt.on_devices.is_unseen:
-                attempt.on_devices.hold(self._unnamed(attempt, on_gpus))
-            self._keep(attempt.on_devices)
-        lost = self._devices.pool.see(gpus, self.loads(attempts), self._monotonic())
+        lost: dict[str, str] = {}
+        for host in self._source.hosts():
+            is_new = self._read.get(host.host) != host.read
+            self._read[host.host] = host.read
+            if is_new and host.gpus:
+                self._take(host, on_gpus)
+            lost |= pool.see(host.gpus if is_new else (), self.loads(attempts), now, host.host)
         for words in lost.values():
             self._journal.warn("device", words)
-        for uuid, words in self._devices.pool.broken.items():
+        for uuid, words in pool.broken.items():
             self._end_on(uuid, words, on_gpus)
 
-    def _held(self) -> dict[int, dict[str, int]]:
-        """Bytes that each worker holds on each device, by its number."""
-        gpus = self._machine.latest.resources.gpus
-        pids = {process.pid for gpu in gpus for process in gpu.processes or ()}
-        return held_on(gpus, self._engine.owners(pids))
+    def see_changes(self, attempts: Collection[Attempt]) -> int:
+        """As `see`, if nodes with GPUs have come or gone; returns what tells that from before."""
+        cluster = self._engine.cluster_gpus()
+        if cluster is not None and cluster.changes != self._changes:
+            self.see(attempts)
+        return self._changes or 0
 
-    def _unnamed(self, attempt: Attempt, attempts: Collection[Attempt]) -> dict[str, int]:
+    def _follow_nodes(self) -> None:
+        """Have the devices of a cluster's present nodes."""
+        cluster = self._engine.cluster_gpus()
+        if cluster is None or cluster.changes == self._changes:
+            return
+        self._changes = cluster.changes
+        hosts = {gpu.uuid: host.host for host in cluster.hosts for gpu in host.gpus if host.host is not None}
+        self._devices.pool.have(cluster.uuids, hosts)
+        there = {host.host for host in cluster.hosts}
+        self._read = {host: read for host, read in self._read.items() if host in there}
+
+    def _take(self, host: HostGpus, on_gpus: Collection[Attempt]) -> None:
+        """Take new figures of a machine for the workers there."""
+        there = [attempt for attempt in on_gpus if self._devices.pool.host(attempt.devices[0]) == host.host]
+        for attempt in there:
+            assert attempt.on_devices is not None
+            here = host.held.get(attempt.worker.id, {})
+            attempt.on_devices.see({uuid: here[uuid] for uuid in attempt.devices if uuid in here}, host.read)
+            if attempt.on_devices.is_unseen:
+                attempt.on_devices.hold(self._unnamed(attempt, there, host.gpus))
+            self._keep(attempt.on_devices)
+
+    def _unnamed(self, attempt: Attempt, attempts: Collection[Attempt], gpus: Collection[Gpu]) -> dict[str, int]:
         """Bytes of processes that the driver does not name, as in a container, on a worker's devices; empty if it is
         not the only one of this run there.
         """
@@ -94,7 +118,7 @@ class DeviceUse:
             return {}
         return {
             gpu.uuid: max(0, gpu.memory_used - sum(process.memory or 0 for process in gpu.processes or ()))
-            for gpu in self._machine.latest.resources.gpus
+            for gpu in gpus
             if gpu.uuid in attempt.devices
         }
 

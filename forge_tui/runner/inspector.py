@@ -57,13 +57,20 @@ class Inspector:
             self.close()
 
     def inspect(
-        self, combinations: Sequence[Combination], together: int, rehearsal: float | None, *, is_check: bool = False
+        self,
+        combinations: Sequence[Combination],
+        together: int,
+        rehearsal: float | None,
+        *,
+        is_check: bool = False,
+        for_gpu: bool = False,
     ) -> list[dict[str, Any]]:
         """The `inspection.Inspection` of data and model for each of these combinations of a sweep.
 
         `together`: models per group. `rehearsal`: memory (bytes) for trying custom code with each (None: not tried).
         `data` then has their data, removed from the results; None for a training function. `is_check`: a training
-        function is called until its first report.
+        function is called until its first report. `for_gpu`: what a model will take of a GPU is estimated here,
+        too, where there is none.
         """
         answers: dict[int, dict[str, Any]] = {}
         for number, places in enumerate(self._apart(combinations)):
@@ -71,7 +78,7 @@ class Inspector:
                 self.close()
             asked = [dict(combinations[place]) for place in places]
             question = {"command": "inspect", "combinations": asked, "together": together, "rehearsal": rehearsal}
-            question["check"] = is_check
+            question |= {"check": is_check, "for_gpu": for_gpu}
             answers |= zip(places, self._ask(question, 1)[0]["inspections"], strict=True)
         found = [answers[place] for place in range(len(combinations))]
         records = [one.pop("data") for one in found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from forge_tui.resources.cgroups import read_limits
 from forge_tui.resources.energy import CpuCounters, CpuEnergyReader
 from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.hardware import SystemResources, detect
+from forge_tui.resources.host_gpus import HostGpus
 from forge_tui.resources.monitor import Monitor, ResourceSample, memory_room
 from forge_tui.resources.policy import GIB, Thresholds
 from forge_tui.resources.system_probe import SystemProbe
@@ -30,8 +32,11 @@ class MachineSample:
     sample: ResourceSample | None = None
     energy: CpuCounters | None = None
 
-    def to_record(self, workers: int, own_memory: int) -> dict[str, Any]:
-        """A row of the run's resource history: percent, bytes, UNIX seconds. Our `workers` use `own_memory`."""
+    def to_record(self, workers: int, own_memory: int, hosts: Sequence[HostGpus] | None = None) -> dict[str, Any]:
+        """A row of the run's resource history: percent, bytes, UNIX seconds. Our `workers` use `own_memory`.
+
+        `hosts`: the nodes of a cluster whose GPUs count; None: this machine's.
+        """
         assert self.sample is not None
         sample = self.sample
         waits = (entry.some_percent for entry in sample.pressure if entry.resource == "memory")
@@ -45,8 +50,12 @@ class MachineSample:
             "memory_pressure_percent": max(waits, default=None),
             "workers": workers,
             "own_memory": own_memory,
-            "gpus": [_gpu_record(gpu) for gpu in self.resources.gpus],
+            "gpus": [_gpu_record(gpu) for gpu in self.resources.gpus] if hosts is None else _on_nodes(hosts),
         }
+
+
+def _on_nodes(hosts: Sequence[HostGpus]) -> list[dict[str, Any]]:
+    return [{**_gpu_record(gpu), "host": host.host} for host in hosts for gpu in host.gpus]
 
 
 def _gpu_record(gpu: Gpu) -> dict[str, Any]:

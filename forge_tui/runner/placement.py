@@ -16,6 +16,8 @@ from forge_tui.runner.work import Devices, Means, Room, Work
 
 # If the next group has no room on the devices, so many groups are tried.
 _MOST_WAITING = 64
+# A worker that has no place on the node of its GPUs for this long goes elsewhere, if GPUs of others take one.
+_ELSEWHERE_SECONDS = 10.0
 _FIGURE = re.compile(r"[\d.]+")
 
 
@@ -95,14 +97,24 @@ class Placement:
         return None
 
     def _place_next(self, devices: Devices) -> str | None:
-        now = (self._machine.latest.number, self._attempts.ends, len(self._attempts), len(self._course.queue))
+        self._engine.want_gpus(self._wanted(), more=self._full_at is not None)
+        changes = self._attempts.see_changed_devices()
+        look, queue = self._machine.latest.number, len(self._course.queue)
+        now = (look, self._attempts.ends, len(self._attempts), queue, changes)
         if now == self._full_at:
             return ""  # nothing has changed since then
+        cluster = self._engine.cluster_gpus()
 
         def decide(others: OtherRuns) -> str | None:
-            found = devices.pool.choose(self._waiting(devices), self._attempts.device_loads(), others.devices)
+            closed = {} if cluster is None else cluster.closed
+            loads = self._attempts.device_loads()
+            found = devices.pool.choose(self._waiting(devices), loads, others.devices, closed)
+            # A GPU of its own may come at once, and is better than a part of one.
+            is_early = cluster is not None and cluster.is_asking
             if isinstance(found, Held):
-                return found.reason
+                return "" if is_early else found.reason
+            if is_early and any(set(load.devices) & set(found.devices) for load in loads):
+                return ""
             self._journal.decide("place", found.reason)
             group = self._course.queue.take(found.position)
             self._attempts.start(group, ahead=self._is_ahead(), devices=found.devices)
@@ -167,6 +179,8 @@ class Placement:
 
     def judge(self) -> None:
         """Let the governor judge every new sample of the machine."""
+        self._send_elsewhere()
+        self._engine.want_gpus(self._wanted(), more=bool(self._course.queue) and self._full_at is not None)
         if self._governor.is_outdated and not self._course.is_ending:
             before = self._governor.slots
             limit = self._request(self._governor.requested)
@@ -195,6 +209,19 @@ class Placement:
             self._journal.warn("memory", verdict.warning)
         if verdict.requeue is not None:
             self._requeue_newest(verdict.requeue)
+
+    def _send_elsewhere(self) -> None:
+        """Queue workers again that wait in vain on the node of their GPUs."""
+        cluster = self._engine.cluster_gpus()
+        if cluster is None or cluster.closed.keys() >= set(cluster.uuids):
+            return
+        late = self._monotonic() - _ELSEWHERE_SECONDS
+        for attempt in self._attempts:
+            if not attempt.devices or attempt.leaving is not None or attempt.requested_at > late:
+                continue
+            if (needs := attempt.worker.waits_for) is not None:
+                self._journal.decide("requeue", f"{attempt.name} goes to another node: on its own it waits for {needs}")
+                attempt.withdraw()
 
     def _request(self, workers: int) -> WorkerLimit:
         resources, loads = self._machine.latest.resources, self._attempts.loads()

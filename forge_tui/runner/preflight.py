@@ -17,7 +17,7 @@ from forge_tui.resources.devices import DeviceChoice
 from forge_tui.resources.hardware import GPU_START_SECONDS, SystemResources, detect
 from forge_tui.resources.policy import CONTEXT_BYTES, GIB, OtherRuns, WorkerLimit, require_room_for_one
 from forge_tui.runner import groups, prepare, run_planner
-from forge_tui.runner.autotune import as_before, settle, unmeasured
+from forge_tui.runner.autotune import NO_GPU_HERE, as_before, settle, unmeasured
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.device_question import torch_devices
 from forge_tui.runner.inspector import Inspector
@@ -44,7 +44,8 @@ class Preflight:
 
     `data` is None for a training function, which loads its own.
 
-    `most_here`: how many workers may measure at once on this machine, which need not be where models are trained.
+    `most_here`: how many workers may measure at once on this machine, which need not be where models are trained;
+    `devices_here`: its devices for that. `devices`: those of the run, on nodes of a cluster if it `is_elsewhere`.
 
     In a sweep `found` and `combination` are of the model that needs most memory; `rates` are those of its group.
     """
@@ -61,7 +62,9 @@ class Preflight:
     code: Code
     most_here: int
     devices: DeviceChoice
+    devices_here: DeviceChoice
     estimates: dict[str, prepare.DeviceEstimate]
+    is_elsewhere: bool = False
 
     def ask(self, ways: Sequence[run_planner.Asked], workers: int, seconds: float) -> list[dict[str, Any]]:
         """The measurements of `workers` at once in the available memory."""
@@ -71,7 +74,7 @@ class Preflight:
 
     def _device_room(self, workers: int) -> float | None:
         """Bytes that each of `workers` may take of its GPU, where the fullest one is; None on the CPU."""
-        free = [gpu.memory_free for gpu in self.resources.gpus if gpu.uuid in self.devices.uuids]
+        free = [gpu.memory_free for gpu in self.resources.gpus if gpu.uuid in self.devices_here.uuids]
         if not free:
             return None
         on_one = -(-workers // len(free))
@@ -79,6 +82,8 @@ class Preflight:
 
     def device_reason(self, settings: Settings) -> str | None:
         """Why the run has these devices; None where only the CPU could be meant."""
+        if self.is_elsewhere:
+            return self.devices.reason if settings.resources.device != "cpu" and self.devices.reason else None
         may_be_gpus = bool(self.resources.gpus) and settings.resources.device != "cpu"
         return self.devices.reason if self.devices.kind != "cpu" or may_be_gpus else None
 
@@ -86,7 +91,7 @@ class Preflight:
         """Earlier measurements of this configuration; in a sweep, of its largest one."""
         busy = (self.resources.others_cpu_percent or 0.0) > _QUIET_PERCENT or self.others.workers > 0
         measured = from_plain(with_combination(to_plain(settings), self.combination))
-        ours = tuple(gpu for gpu in self.resources.gpus if gpu.uuid in self.devices.uuids)
+        ours = tuple(gpu for gpu in self.resources.gpus if gpu.uuid in self.devices_here.uuids)
         return Remembered(
             measured,
             self.found,
@@ -101,7 +106,7 @@ class Preflight:
     def workers(self) -> int:
         """How many may measure at once: as many as will train, or as fit into memory, and on GPUs into theirs."""
         room = int(self.resources.available_memory_gb * GIB // int(self.found["worker_bytes"]))
-        free = [gpu.memory_free for gpu in self.resources.gpus if gpu.uuid in self.devices.uuids]
+        free = [gpu.memory_free for gpu in self.resources.gpus if gpu.uuid in self.devices_here.uuids]
         if free and self.found["device_bytes"] is not None:
             # The workers get the GPUs by turns: the fullest one decides.
             each = self.found["device_bytes"][0] + CONTEXT_BYTES
@@ -126,24 +131,24 @@ def preflight(
     engine.start()  # imports torch while the resources are detected
     resources = detect(settings=settings.resources, gpu_seconds=GPU_START_SECONDS)
     others = OtherLiveRuns(Claims(directory), 1).taken()
-    nodes = engine.nodes()
-    on = settings if nodes is None else prepare.on_cpus(settings)
     kept = None if earlier is None else earlier.info.device
+    nodes = engine.nodes()
+    on_nodes = engine.choose_devices(kept)
+    nodes = None if nodes is None else engine.nodes()  # without those whose devices do not fit
     job = _job(request.working_directory, directory, settings)
-    known_to_torch = None if kept == "cpu" else torch_devices(on, resources.gpus, engine, selector, job)
-    chosen = prepare.choose_devices(on, resources, known_to_torch, kept)
-    here = prepare.allowed_workers(settings, resources, others, uuids=chosen.uuids)
+    chosen, chosen_here = _devices(settings, on_nodes, kept, resources, engine, selector, job)
+    here = prepare.allowed_workers(settings, resources, others, uuids=chosen_here.uuids)
     limit = here if nodes is None else prepare.limit_on_nodes(settings, nodes)
     if earlier is None:
-        job = replace(job, threads=run_planner.thread_counts(settings, limit)[0], device=chosen.kind)
+        job = replace(job, threads=run_planner.thread_counts(settings, limit)[0], device=chosen_here.kind)
     else:
         info = earlier.info
-        job = replace(job, working_directory=info.working_directory, threads=info.threads, device=info.device)
+        job = replace(job, working_directory=info.working_directory, threads=info.threads, device=chosen_here.kind)
         recorded = recorded_data(info)
         known = None if recorded is None else relocated_data(recorded, info.moved)
         # Runs of forge-tui 0.1 may have no record of their data.
         job = replace(job, data=None if known is None else known.to_record(), data_version=1 if known is None else None)
-    roomy = prepare.most_room_first(chosen.uuids, resources.gpus)
+    roomy = prepare.most_room_first(chosen_here.uuids, resources.gpus)
     per_model = settings.resources.devices_per_model
     with Inspector(engine, selector, job, code, devices=roomy, per_model=per_model) as inspector:
         combinations = run_models.inspected(settings)
@@ -151,7 +156,8 @@ def preflight(
         is_tried = earlier is not None and not code.changes_accepted
         room = None if is_tried else resources.available_memory_gb * GIB
         is_check = request.action == "check"
-        inspections = inspector.inspect(combinations, together, room, is_check=is_check)
+        for_gpu = chosen.kind == "cuda"
+        inspections = inspector.inspect(combinations, together, room, is_check=is_check, for_gpu=for_gpu)
         _require_one_data(settings, inspector.data)
         found, combination = max(
             zip(inspections, combinations, strict=True), key=lambda pair: pair[0]["estimated_bytes"] or 0
@@ -182,6 +188,8 @@ def preflight(
             code=code,
             most_here=here.workers,
             devices=chosen,
+            devices_here=chosen_here,
+            is_elsewhere=on_nodes is not None,
             estimates=_device_estimates(settings, inspections, combinations),
         )
 
@@ -213,6 +221,8 @@ def _require_one_data(settings: Settings, data: RunData | None) -> None:
 def make_plan(settings: Settings, known: Preflight, earlier: Earlier | None) -> prepare.Plan:
     if earlier is None and replacement_in(settings) is not None:
         chosen = unmeasured(settings, prepare.lasting(known.limit, settings, known.resources))
+    elif earlier is None and known.devices.kind != known.devices_here.kind:
+        chosen = unmeasured(settings, prepare.lasting(known.limit, settings, known.resources), NO_GPU_HERE)
     elif earlier is None:
         problem = known.found["grouping_problem"]
         chosen = settle(settings, known.limit, known.workers, known.ask, known.remembered(settings), problem)
@@ -226,11 +236,36 @@ def make_plan(settings: Settings, known: Preflight, earlier: Earlier | None) -> 
         threads=chosen.threads,
         fuse=chosen.fuse,
         reasons=(*(() if place is None else (("place", place),)), *chosen.reasons),
-        job=known.job,
+        job=replace(known.job, device=known.devices.kind),
         memory_estimate=None if estimate is None else max(chosen.worker_bytes or 0, estimate),
         devices=known.devices.uuids,
         device_estimates=known.estimates,
     )
+
+
+def _devices(
+    settings: Settings,
+    on_nodes: DeviceChoice | None,
+    kept: str | None,
+    resources: SystemResources,
+    engine: Engine,
+    selector: selectors.BaseSelector,
+    job: Job,
+) -> tuple[DeviceChoice, DeviceChoice]:
+    """The devices of the run, and those of this machine where data and model are looked at.
+
+    `on_nodes`: those of the run, chosen on the nodes of a cluster.
+    """
+    is_on_nodes = settings.engine.name == "ray"
+    if on_nodes is None and not is_on_nodes:
+        asked = None if kept == "cpu" else torch_devices(settings, resources.gpus, engine, selector, job)
+        found = prepare.choose_devices(settings, resources, asked, kept)
+        return found, found
+    if on_nodes is not None and on_nodes.kind == "cpu":
+        return on_nodes, on_nodes
+    asked = torch_devices(prepare.anywhere(settings), resources.gpus, engine, selector, job)
+    found = prepare.devices_here(settings, resources, asked)
+    return on_nodes or found, found  # a check or a plan asks no node
 
 
 def _job(working_directory: str, directory: RunDirectory, settings: Settings) -> Job:

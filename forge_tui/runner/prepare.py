@@ -104,9 +104,22 @@ def limit_on_nodes(settings: Settings, nodes: Sequence[NodeLimit]) -> WorkerLimi
     return cluster_limit(most, nodes, mode=training.training_mode, policy=settings.resources.policy)
 
 
-def on_cpus(settings: Settings) -> Settings:
-    """The settings of a run whose models train on CPUs, whatever devices this machine has."""
-    return replace(settings, resources=replace(settings.resources, device="cpu"))
+def devices_here(settings: Settings, resources: SystemResources, torch_devices: TorchDevices | None) -> DeviceChoice:
+    """The devices of this machine on which data and model are looked at for a run on nodes of a cluster.
+
+    Its GPUs, if it has enough of them, else the CPU: which GPUs the run has is a matter of the nodes.
+    """
+    try:
+        return choose_devices(anywhere(settings), resources, torch_devices)
+    except UsageError as error:  # too few for one model
+        return DeviceChoice("cpu", reason=f"the CPU: {error}")
+
+
+def anywhere(settings: Settings) -> Settings:
+    """The settings with the GPUs of this machine in place of those that are named of a cluster's nodes."""
+    if settings.resources.device == "cpu":
+        return settings
+    return replace(settings, resources=replace(settings.resources, device="auto"))
 
 
 def lasting(limit: WorkerLimit, settings: Settings, resources: SystemResources) -> WorkerLimit:

@@ -31,7 +31,7 @@ def require_engine(settings: Settings) -> None:
             "engine.trust_cluster = true: without engine.address a cluster is started here, with authentication; give "
             "--address, or leave it out"
         )
-    _require_cpus(settings)
+    _require_node_devices(settings)
     require_ray()
 
 
@@ -62,18 +62,19 @@ def _require_none_of_ray(engine: EngineSettings) -> None:
         raise SettingsError(f"{', '.join(given)}: only the Ray engine uses this; add --engine ray, or leave it out")
 
 
-def _require_cpus(settings: Settings) -> None:
-    """Raise `SettingsError` for GPUs: those of a cluster's nodes are not used."""
-    device, count = settings.resources.device, settings.resources.devices_per_model
-    if device not in ("auto", "cpu"):
+def _require_node_devices(settings: Settings) -> None:
+    """Raise `SettingsError` for devices that do not name GPUs of a cluster's nodes."""
+    device = settings.resources.device
+    if device == "mps":
         raise SettingsError(
-            f"resources.device = {shown(device)}: with --engine ray models train on CPUs only; leave it out, or use "
-            "the local engine"
+            "resources.device = mps: with --engine ray models train on CPUs or NVIDIA GPUs of the nodes; leave it out, "
+            "or use the local engine"
         )
-    if count > 1:
+    indices = [str(one) for one in device if str(one).isdecimal()] if not isinstance(device, str) else []
+    if indices:
         raise SettingsError(
-            f"resources.devices_per_model = {count}: with --engine ray models train on CPUs only; leave it out, or use "
-            "the local engine"
+            f"resources.device = {shown(device)}: {indices[0]} is a place on one machine, and every node of a cluster "
+            "counts from 0; give beginnings of UUIDs, which `forge-tui doctor --engine ray` shows, or cuda for all GPUs"
         )
 
 

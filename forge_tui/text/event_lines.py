@@ -59,7 +59,10 @@ def _words(record: dict[str, Any]) -> tuple[str, str]:
             device = device_in_words(str(get("device")), get("place"))
             parameters = get("parameters")  # unknown for a training function
             size = "" if parameters is None else f"{parameters:,} parameters, "
-            return f"{model} started: {size}seed {get('seed')}, {threads} on {device}", "information"
+            place = get("place")
+            # On this machine a worker's name is its process id.
+            node = f", node {place.get('host')}" if isinstance(get("worker"), str) and isinstance(place, dict) else ""
+            return f"{model} started: {size}seed {get('seed')}, {threads} on {device}{node}", "information"
         case "model_completed":
             loss = "" if get("loss") is None else f"loss {number(get('loss'))}, "
             return f"{model} completed: {loss}{get('path')}", "information"

@@ -58,7 +58,9 @@ class FunctionProbe:
         with with_combination_named(combination):
             self._function = TrainFunction(from_plain(self._plain))
 
-    def inspect(self, together: int = 1, rehearsal: float | None = None, is_check: bool = False) -> Inspection:
+    def inspect(
+        self, together: int = 1, rehearsal: float | None = None, is_check: bool = False, for_gpu: bool = False
+    ) -> Inspection:
         """An inspection without data and model; `is_check`: the function is called until its first report.
 
         Raises `SettingsError` if it fails before that.

@@ -134,16 +134,19 @@ class Probe:
                 f"--model-type {named(training.model_type)} cannot be trained: {error_in_words(error)}"
             ) from error
 
-    def inspect(self, together: int = 1, rehearsal: float | None = None, is_check: bool = False) -> Inspection:
+    def inspect(
+        self, together: int = 1, rehearsal: float | None = None, is_check: bool = False, for_gpu: bool = False
+    ) -> Inspection:
         """Inspect data and model, and estimate a worker that trains `together` models.
 
         `rehearsal`: memory (bytes) for trying custom code (`worker.rehearsal`); skipped if a model would take more;
-        None: not tried. Raises `SettingsError` if it fails. `is_check`: for training functions only.
+        None: not tried. Raises `SettingsError` if it fails. `is_check`: for training functions only. `for_gpu`: the
+        models will be on GPUs, wherever this one is.
         """
         with with_combination_named(self._combination):
-            return self._inspect(together, rehearsal)
+            return self._inspect(together, rehearsal, for_gpu=for_gpu)
 
-    def _inspect(self, together: int, rehearsal: float | None) -> Inspection:
+    def _inspect(self, together: int, rehearsal: float | None, *, for_gpu: bool) -> Inspection:
         dataset = self._dataset
         require_selectable(self._settings.training, dataset.task, validates=dataset.validation_samples > 0)
         if rehearsal is not None and self._fits(rehearsal):
@@ -152,7 +155,7 @@ class Probe:
         problem = grouping_problem(self._settings.training, dataset, self._seed, self._device, self._own)
         if problem is not None and together > 1:
             raise SettingsError(f"--fuse {together}: such models cannot be trained together ({problem}); use --fuse 1")
-        on_device = self._device.type != "cpu"
+        on_device = for_gpu or self._device.type != "cpu"
         return Inspection(
             device_bytes=self._device_bytes() if on_device else None,
             parameters=count_parameters(self._single.network),

@@ -301,7 +301,8 @@ def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]], cop
                 inspections = []
                 for combination in (first, *others):
                     probe.take(combination)
-                    found = probe.inspect(question["together"], question["rehearsal"], question["check"])
+                    for_gpu = question.get("for_gpu", False)
+                    found = probe.inspect(question["together"], question["rehearsal"], question["check"], for_gpu)
                     inspections.append(dataclasses.asdict(found))
                 result: dict[str, Any] = {"inspections": inspections}
                 channel.send({"not_copied": not_copied()})

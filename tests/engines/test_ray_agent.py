@@ -45,7 +45,7 @@ class Runner:
     def says(self, kind: str, **values: Any) -> list[Message]:
         """What the agent has said of a kind so far, after listening once more."""
         if self.is_alive:
-            self.tell(do="alive", cpus=1, memory=None)
+            self.tell(do="alive", cpus=1, memory=None, gpus=0)
         self.heard += decode(self.agent.listen())
         return [
             message
@@ -79,7 +79,10 @@ def job(runner: Runner, make_job: Callable[..., Job]) -> Job:
 
 
 def spawn(runner: Runner, job: Job, **changes: Any) -> None:
-    message = {"do": "spawn", "w": 1, "jobs": [job.to_record()], "ahead": False, "exact": True, "manifest": None}
+    message = {
+        "do": "spawn", "w": 1, "jobs": [job.to_record()], "ahead": False, "exact": True, "devices": [],
+        "manifest": None,
+    }  # fmt: skip
     runner.tell(**{**message, **changes})
 
 

@@ -67,6 +67,7 @@ class ScriptedRay:
         self.agents: dict[str, list[ScriptedAgent]] = {}
         self.reserved: dict[int, str] = {}
         self.ready: set[int] = set()
+        self.ids: list[str] | None = ["3", "1"]
         self.refusal: str | None = None
 
     def connect(self, address: str | None, **how: Any) -> None:
@@ -80,13 +81,21 @@ class ScriptedRay:
         self.agents.setdefault(node, []).append(ScriptedAgent())
         return self.agents[node][-1]
 
-    def reserve(self, node: str, cpus: float, memory: float) -> int:
+    def reserve(self, node: str, cpus: float, memory: float, gpus: int = 0) -> int:
         number = len(self.reserved) + 1
         self.reserved[number] = node
         return number
 
     def is_ready(self, reservation: int) -> bool:
         return reservation in self.ready
+
+    def gpu_ids(self, reservation: int, gpus: int, done: Callable[[Future[list[str]]], None]) -> None:
+        future: Future[list[str]] = Future()
+        if self.ids is None:
+            future.set_exception(RuntimeError("its process was killed"))
+        else:
+            future.set_result(self.ids[:gpus])
+        done(future)
 
     def release(self, reservation: int) -> None:
         del self.reserved[reservation]
@@ -191,6 +200,19 @@ def test_a_slot_is_told_when_it_is_reserved_and_given_back_when_it_is_released(r
     assert runner.hears("ready")[0]["slot"] == 7
     runner.send(do="release", slot=7)
     wait_until(lambda: not runner.ray.reserved, "it is released")
+
+
+def test_which_gpus_are_reserved_is_told_once_they_are(runner: Runner) -> None:
+    key = runner.open()
+    runner.send(do="reserve", slot="gpu-1", node=key, cpus=0, memory=0, gpus=2)
+    wait_until(lambda: runner.ray.reserved, "they are asked for")
+    runner.ray.ready.add(1)
+    assert runner.hears("reserved")[0]["slot"] == "gpu-1"
+    assert runner.hears("ready")[0] == {"is": "ready", "slot": "gpu-1", "gpus": ["3", "1"]}
+    runner.ray.ids = None
+    runner.send(do="reserve", slot="gpu-2", node=key, cpus=0, memory=0, gpus=1)
+    runner.ray.ready.add(2)
+    assert runner.hears("ready")[0] == {"is": "ready", "slot": "gpu-2", "gpus": []}
 
 
 def test_a_cluster_that_cannot_be_used_is_refused_in_words() -> None:

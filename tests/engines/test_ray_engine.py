@@ -2,84 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import selectors
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_cluster import FakeCluster, FakeNode
+from fake_cluster import FakeNode
 
-from forge_tui.engines.base import Ended, EndKind, Place, WorkerHandle
+from forge_tui.engines.base import Ended, EndKind, Place
 from forge_tui.engines.buffered_log import Log
-from forge_tui.engines.local import LocalEngine
-from forge_tui.engines.output import Outputs
-from forge_tui.engines.ray.engine import SILENT_SECONDS, RayEngine
+from forge_tui.engines.ray.engine import SILENT_SECONDS
 from forge_tui.engines.ray.facts import facts_here
 from forge_tui.engines.ray.placing import IDLE_SECONDS, PATIENCE_SECONDS
 from forge_tui.errors import ForgeError, UsageError
-from forge_tui.protocol.job import Job
-from forge_tui.runs.layout import RunDirectory
-from forge_tui.settings.schema import Settings, from_plain, to_plain
-
-
-class Runner:
-    """The runner's side: an engine, what its workers said and how they ended."""
-
-    def __init__(self, stack: contextlib.ExitStack, base: Path, cluster: FakeCluster, **engine: Any) -> None:
-        self.base, self.cluster, self.now = base, cluster, 0.0
-        plain = to_plain(Settings())
-        plain["engine"] |= {"name": "ray", **engine.pop("engine", {})}
-        plain["run"] |= engine.pop("run", {})
-        plain["resources"] |= {"policy": "dedicated", **engine.pop("resources", {})}
-        self.settings = from_plain(plain)
-        selector = stack.enter_context(selectors.DefaultSelector())
-        self.outputs = stack.enter_context(contextlib.closing(Outputs(None, 0)))
-        inspecting = LocalEngine(selector, None, 0, self.outputs)
-        self.engine = RayEngine(
-            selector, inspecting, self.outputs, self.settings, RunDirectory(base), nice=0,
-            open_link=cluster.open, monotonic=lambda: self.now,
-        )  # fmt: skip
-        stack.callback(self.engine.close)
-        self.problems: list[str] = []
-        self.engine.on_problem = self.problems.append
-        self.messages: list[tuple[int, dict[str, Any]]] = []
-        self.ended: list[tuple[int, Ended | None]] = []
-
-    def spawn(self, *indexes: int, threads: int = 1, device: str = "cpu") -> WorkerHandle:
-        jobs = [
-            Job(
-                run="run", directory=str(self.base), working_directory=str(self.base), model=f"planner_{index}",
-                index=index, attempt=1, seed=1, settings={}, threads=threads, device=device,
-            )
-            for index in indexes or (1,)
-        ]  # fmt: skip
-        return self.engine.spawn("train", jobs, jobs[0].model, self._on_message, self._on_exit)
-
-    def _on_message(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
-        self.messages.append((worker.id, message))
-
-    def _on_exit(self, worker: WorkerHandle) -> None:
-        self.ended.append((worker.id, worker.ended))
-
-    def later(self, seconds: float) -> None:
-        self.now += seconds
-        self.engine.tick()
-
-
-@pytest.fixture
-def stack() -> Iterator[contextlib.ExitStack]:
-    with contextlib.ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def on(stack: contextlib.ExitStack, tmp_path: Path) -> Any:
-    def make(*names: str, **engine: Any) -> Runner:
-        return Runner(stack, tmp_path, FakeCluster(*names), **engine)
-
-    return make
 
 
 def test_a_worker_is_sent_to_the_node_whose_slot_is_ready_and_gets_its_commands_behind(on: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 from stage import machine_state
 
 from forge_tui.engines.ray.room import GROW_SECONDS, TIGHT_SECONDS, NodeLoad, NodeRoom
-from forge_tui.resources.policy import GIB
+from forge_tui.resources.policy import GIB, OnDevices
 from forge_tui.settings.schema import ResourceSettings
 
 
@@ -25,6 +25,14 @@ def test_the_policies_are_those_of_one_machine() -> None:
     assert workers(room(policy="shared")) == 4
     assert workers(room(policy="shared", memory_per_worker_gb=32.0)) == 2
     assert workers(room(policy="shared"), others=95.0) == 1
+
+
+def test_on_gpus_memory_is_measured_and_so_many_workers_share_one() -> None:
+    node = room(policy="shared")
+    node.on = OnDevices(1)
+    assert workers(node, cpu_count=64, memory_gb=64.0) == 8  # not by 8 GiB of this machine's memory for each
+    node.on = OnDevices(3, 2)
+    assert workers(node, cpu_count=64, memory_gb=64.0) == 12
 
 
 def test_threads_count() -> None:

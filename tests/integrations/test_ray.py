@@ -7,6 +7,7 @@ import hashlib
 import random
 import re
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,6 +241,53 @@ def test_a_model_that_finds_no_place_is_seen_to_wait_and_takes_every_command(
         forge("stop", run)
         front_end.communicate(timeout=60)
     assert happened(run, "run_finished")[-1]["status"] == "stopped"
+
+
+WAITS = r"""
+import json, os, pathlib, sys, time
+import forge_tui
+
+place = pathlib.Path(os.environ["FORGE_TRIAL_DIRECTORY"])
+(place / "sees").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+forge_tui.report({}, loss=0.5, epoch=1)
+while not pathlib.Path("go").exists():
+    time.sleep(0.02)
+"""
+ON_B, ON_C, FULL = "GPU-0000000b", "GPU-0000000c", "GPU-000000cc"
+
+
+def test_models_get_gpus_of_the_nodes_and_continue_on_another_when_theirs_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "waits.py").write_text(WAITS, encoding="utf-8")
+    run = tmp_path / "gpus"
+    with contextlib.closing(RayNodes(cpus=2)) as nodes:
+        nodes.add("b", gpus=[[80, 0, {"uuid": ON_B}]])
+        nodes.add("c", gpus=[[80, 79, {"uuid": FULL}], [80, 0, {"uuid": ON_C}]])
+        for name, value in nodes.environment.items():
+            monkeypatch.setenv(name, value)
+        arguments = ("--no-ui", "--models", "2", "--policy", "dedicated", "--mode", "parallel", "--workers", "2",
+                     "--cpus-per-model", "1", "--engine", "ray", "--address", nodes.address, "--output", run, "--",
+                     sys.executable, "waits.py", "{seed}")  # fmt: skip
+        with begin(*arguments, cwd=tmp_path) as front_end:
+            wait_until(lambda: placed(run) == {("b", ON_B), ("c", ON_C)}, "a model on each node")
+            nodes.kill_raylet("c")
+            again = wait_until(lambda: happened(run, "model_started")[2:], "the model of c starts again")
+            (tmp_path / "go").touch()
+            front_end.communicate(timeout=240)
+            assert front_end.returncode == 0
+    assert again[0]["place"] == {"host": "b", "device": ON_B}
+    assert [(one["kind"], one["will_retry"]) for one in happened(run, "model_failed")] == [("node_lost", True)]
+    assert {one["device"] for one in happened(run, "model_started")} == {"cuda"}
+    assert {file.read_text() for file in run.glob("checkpoints/*/files/sees")} == {ON_B}
+    (chosen, *_) = [one["reason"] for one in happened(run, "decision", kind="place")]
+    assert chosen == "3 GPUs: Pretended on b, 2 × Pretended on c; not on a: no GPU was found"
+    wait_until(lambda: not leftovers(run), "no process of the run is left")
+
+
+def placed(run: Path) -> set[tuple[str, str]]:
+    """Node and GPU of all starts so far."""
+    return {(one["place"]["host"], one["place"]["device"]) for one in happened(run, "model_started")}
 
 
 def bridges() -> list[psutil.Process]:

@@ -8,9 +8,10 @@ from gpu_server import GpuServer, uuid_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forge_tui.resources.host_gpus import held_on
 from forge_tui.resources.policy import GIB, DeviceShare
 from forge_tui.runner.device_costs import DeviceCosts, Need
-from forge_tui.runner.device_figures import DeviceLoad, Held, Placed, Waiting, held_on
+from forge_tui.runner.device_figures import DeviceLoad, Held, Placed, Waiting
 from forge_tui.runner.device_pool import GROW_SECONDS, DevicePool
 
 A, B = uuid_of(0), uuid_of(1)

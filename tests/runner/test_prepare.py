@@ -11,7 +11,7 @@ from stage import machine_state
 from forge_tui.errors import UsageError
 from forge_tui.resources.devices import DeviceChoice, TorchDevices
 from forge_tui.runner import prepare
-from forge_tui.runner.autotune import unmeasured
+from forge_tui.runner.autotune import NO_GPU_HERE, unmeasured
 from forge_tui.runner.prepare import DeviceEstimate, allowed_workers, choose_devices, device_costs
 from forge_tui.settings.schema import Settings, from_plain
 
@@ -148,3 +148,23 @@ def test_a_groups_cost_is_estimated_by_the_shape_of_its_models() -> None:
     assert costs.need(("small", 1)).memory == 1_500 + (600 << 20)
     assert costs.need(("small", 11)).memory == 3_000 + (600 << 20)
     assert costs.need(("large", 1)).memory is None
+
+
+def test_for_nodes_of_a_cluster_data_and_model_are_looked_at_on_what_this_machine_has(asked: list[Any]) -> None:
+    named = with_device(["GPU-gone"])
+    assert prepare.devices_here(named, MACHINE, TORCH).uuids == SERVER.uuids
+    assert asked == ["auto"]  # the GPUs that are named are of other machines
+    few = prepare.devices_here(with_device("auto", devices_per_model=3), MACHINE, TORCH)
+    assert (few.kind, few.uuids) == ("cpu", ())
+    assert "the run has 2 GPUs" in few.reason
+    asked.clear()
+    assert prepare.anywhere(with_device("cpu")).resources.device == "cpu"
+
+
+def test_what_cannot_be_measured_here_gets_all_threads_and_the_group_that_is_set() -> None:
+    settings = from_plain({"training": {"training_mode": "parallel", "max_parallel_workers": 4}, "run": {"models": 8},
+                           "engine": {"fuse": 4}, "resources": {"policy": "dedicated"}})  # fmt: skip
+    found = unmeasured(settings, allowed_workers(settings, MACHINE), NO_GPU_HERE)
+    assert (found.threads, found.fuse) == (16, 4)
+    (reason,) = found.reasons
+    assert reason[1].endswith("; nothing is measured, as this machine has no GPU like the nodes")

@@ -71,12 +71,28 @@ def test_trust_without_a_cluster_to_trust_is_refused(ray: Any) -> None:
         require_engine(engine(name="ray", trust_cluster=True))
 
 
-@pytest.mark.parametrize(("name", "value"), [("device", "cuda"), ("device", (0, 1)), ("devices_per_model", 2)])
-def test_gpus_are_refused_beside_ray(ray: Any, name: str, value: Any) -> None:
+def on_nodes(**resources: Any) -> Settings:
+    return Settings(engine=EngineSettings(name="ray"), resources=ResourceSettings(**resources))
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("mps", "models train on CPUs or NVIDIA GPUs"),
+        (("0", "1"), r'\["0", "1"\]: 0 is a place on one machine, .* give beginnings of UUIDs'),
+        (("GPU-5f", "3"), "3 is a place on one machine"),
+    ],
+)
+def test_devices_that_name_no_gpu_of_a_node_are_refused_beside_ray(ray: Any, device: Any, said: str) -> None:
     ray("2.60.0")
-    settings = Settings(engine=EngineSettings(name="ray"), resources=ResourceSettings(**{name: value}))
-    with pytest.raises(SettingsError, match=f"resources.{name} = .*train on CPUs only"):
-        require_engine(settings)
+    with pytest.raises(SettingsError, match=f"resources.device = .*{said}"):
+        require_engine(on_nodes(device=device))
+
+
+@pytest.mark.parametrize("resources", [{"device": "cuda"}, {"device": ("GPU-5f", "mig-1")}, {"devices_per_model": 2}])
+def test_gpus_of_nodes_are_known_to_the_nodes_only(ray: Any, resources: Any) -> None:
+    ray("2.60.0")
+    require_engine(on_nodes(**resources))
 
 
 def test_where_ray_is_missing_the_words_say_how_to_install_it(ray: Any) -> None:

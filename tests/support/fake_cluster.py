@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from forge_tui.engines.ray.facts import facts_here
 from forge_tui.engines.ray.frames import Frame, Message, decode, encode
+from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.policy import WorkerLimit
 
 
 def limit_of(workers: int, **changes: Any) -> WorkerLimit:
     """What a node's rules allow."""
     values: dict[str, Any] = {
-        "workers": workers, "requested": workers, "policy": "dedicated", "reason": "", "limited_by": "cpu",
-        "hint": None, "threads_allowed": workers, **changes,
+        "workers": workers, "requested": workers, "policy": "dedicated", "reason": "as the test says",
+        "limited_by": "cpu", "hint": None, "threads_allowed": workers, **changes,
     }  # fmt: skip
     return WorkerLimit(**values)
 
@@ -28,6 +29,13 @@ class FakeNode:
         self._cluster = cluster
         self.key, self.name = key, name
         self.resources = hello.pop("resources", {"CPU": 8.0, "GPU": 0.0, "memory": float(64 << 30)})
+        self.gpus: tuple[Gpu, ...] = hello.pop("gpus", ())
+        """Its GPUs, all of which it has given to Ray unless `resources` says otherwise."""
+        if self.gpus:
+            self.resources = {**self.resources, "GPU": float(len(self.gpus))}
+        self.held: dict[int, dict[str, int]] = {}
+        """What workers hold on its GPUs, by worker and UUID."""
+        self.samples = 0
         self._hello = hello
         self.setup: Message = {}
         self.heard: list[Message] = []
@@ -48,16 +56,26 @@ class FakeNode:
 
     def says_hello(self, workers: int = 2, **changes: Any) -> None:
         """Its agent is there."""
+        devices = {
+            "kind": "cuda" if self.gpus else "cpu", "uuids": [gpu.uuid for gpu in self.gpus],
+            "reason": f"{len(self.gpus)} GPUs" if self.gpus else "the CPU: no GPU was found",
+            "gpus": [gpu.to_record() for gpu in self.gpus],
+        }  # fmt: skip
         hello = {
-            "a": "hello", "facts": facts_here(), "is_shared": True, "missing": [], **self.state(workers),
-            **self._hello, **changes,
+            "a": "hello", "facts": facts_here(), "is_shared": True, "missing": [], "devices": devices, "seen": [],
+            **self.state(workers), **self._hello, **changes,
         }  # fmt: skip
         self.says(hello)
 
     def state(self, workers: int, **resident: int) -> Message:
-        """The part of a message that says how it is."""
+        """The part of a message that says how it is, with the figures of its GPUs as they are now."""
         limit = dataclasses.asdict(limit_of(workers))
-        return {"limit": limit, "resident": resident, "cpus": 8, "memory_gb": 64.0, "available_gb": 60.0}
+        self.samples += 1
+        held = {str(worker): here for worker, here in self.held.items()}
+        return {
+            "limit": limit, "resident": resident, "cpus": 8, "memory_gb": 64.0, "available_gb": 60.0,
+            "sample": self.samples, "read": self.samples, "gpus": [gpu.to_record() for gpu in self.gpus], "held": held,
+        }  # fmt: skip
 
     def says(self, message: Message, data: bytes = b"") -> None:
         """Its agent sends a message."""
@@ -79,10 +97,19 @@ class FakeNode:
 class FakeCluster:
     """Stands for the bridge and what is behind it; `open` is given to the engine."""
 
-    def __init__(self, *names: str) -> None:
-        self.nodes = {name: FakeNode(self, f"{name}/1", name) for name in names}
+    def __init__(self, *names: str, gpus: Mapping[str, tuple[Gpu, ...]] | None = None) -> None:
+        """`gpus`: those of nodes, by their names."""
+        has = gpus or {}
+        self.nodes = {name: FakeNode(self, f"{name}/1", name, gpus=has.get(name, ())) for name in names}
         self.slots: dict[int, Message] = {}
         """The slots that are reserved or asked for."""
+        self.holds: dict[str, Message] = {}
+        """The GPUs that are reserved or asked for."""
+        self.taken: dict[str, set[int]] = {}
+        """The places of GPUs that other jobs have, by node."""
+        self.tells_gpus = True
+        """Whether Ray says at once which GPUs they are."""
+        self._given: dict[str, tuple[str, list[int]]] = {}
         self.is_generous = True
         """Whether a slot is ready as soon as it is asked for."""
         self.dropped: list[str] = []
@@ -117,6 +144,21 @@ class FakeCluster:
         """A slot is reserved."""
         self.deliver({"is": "ready", "slot": slot})
 
+    def give(self) -> None:
+        """Give the GPUs that were asked for and are free, the first ones first, as Ray does."""
+        for number, message in self.holds.items():
+            if number in self._given:
+                continue
+            node = next(node for node in self.nodes.values() if node.key == message["node"])
+            given = {place for key, places in self._given.values() if key == node.key for place in places}
+            free = sorted({gpu.index for gpu in node.gpus} - given - self.taken.get(node.name, set()))
+            if len(free) >= message["gpus"]:
+                self._given[number] = node.key, free[: message["gpus"]]
+                self.deliver({"is": "reserved", "slot": number})
+                if not self.tells_gpus:
+                    continue
+                self.deliver({"is": "ready", "slot": number, "gpus": [str(place) for place in self._given[number][1]]})
+
     # As a link
 
     def send(self, message: Message, data: bytes = b"") -> None:
@@ -137,6 +179,12 @@ class FakeCluster:
             case "tell":
                 for told, _ in decode(data):
                     by_key[message["node"]].take(told)
+            case "reserve" if "gpus" in message:
+                self.holds[message["slot"]] = message
+                self.give()
+            case "release" if message["slot"] in self.holds:
+                del self.holds[message["slot"]]
+                self._given.pop(message["slot"], None)
             case "reserve":
                 self.slots[message["slot"]] = message
                 if self.is_generous:

@@ -8,6 +8,7 @@ from typing import Any
 
 from forge_tui.engines.base import Ended, EndKind, Engine, Place, WorkerHandle
 from forge_tui.protocol.job import Job
+from forge_tui.resources.host_gpus import ClusterGpus
 from forge_tui.text.exit_status import exit_in_words
 
 
@@ -112,6 +113,10 @@ class FakeEngine(Engine):
         """What `capacity` says."""
         self.resident: dict[int, int] = {}
         """What `samples` says."""
+        self.cluster: ClusterGpus | None = None
+        """What `cluster_gpus` says."""
+        self.wanted: list[tuple[int, bool]] = []
+        """For how many workers GPUs were wanted, and whether those there were had no room for the next one."""
         self.pids: Callable[[FakeWorker], frozenset[int]] = lambda worker: frozenset()
         """The processes of each worker, for `owners`."""
 
@@ -138,7 +143,7 @@ class FakeEngine(Engine):
         self.workers.append(worker)
         worker.ticks_to_place = self._placing(jobs[0])
         if worker.ticks_to_place == 0:
-            worker.is_placed()
+            worker.is_placed(self._host_of(worker))
         self.on_spawn(worker)
         return worker
 
@@ -150,7 +155,22 @@ class FakeEngine(Engine):
             elif worker.ticks_to_place is not None:
                 worker.ticks_to_place -= 1
                 if worker.ticks_to_place <= 0:
-                    worker.is_placed()
+                    worker.is_placed(self._host_of(worker))
+
+    def _host_of(self, worker: FakeWorker) -> str:
+        """The node of its GPUs."""
+        hosts = () if self.cluster is None else self.cluster.hosts
+        there = (host.host for host in hosts for gpu in host.gpus if gpu.uuid in worker.devices)
+        return next(there, None) or "a"
+
+    def cluster_gpus(self) -> ClusterGpus | None:
+        """As the test says."""
+        return self.cluster
+
+    def want_gpus(self, workers: int, *, more: bool) -> None:
+        """Keep that for the test."""
+        if self.wanted[-1:] != [(workers, more)]:
+            self.wanted.append((workers, more))
 
     def hang_up(self) -> None:
         """Nothing to do."""

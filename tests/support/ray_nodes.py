@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -11,14 +12,16 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 from running import wait_until
 
 _RAY = (sys.executable, "-c", "from ray.scripts.scripts import main; main()")
 _STORE = str(80 << 20)
+_FAULTS = Path(__file__).parent / "faults"
 
 
 class RayNodes:
@@ -46,12 +49,17 @@ class RayNodes:
             ],
         )
 
-    def add(self, name: str) -> None:
-        """Start a further node, unless it is there."""
-        if name not in self._processes:
-            self._start(name, ["--address", self.address])
+    def add(self, name: str, *, gpus: Sequence[Sequence[Any]] = (), given: int | None = None) -> None:
+        """Start a further node, unless it is there; with pretended `gpus` (`sitecustomize`), of which so many are
+        `given` to Ray, by default all.
+        """
+        if name in self._processes:
+            return
+        pretended = {"NODE_GPUS": json.dumps(gpus), "PYTHONPATH": str(_FAULTS)} if gpus else {}
+        count = len(gpus) if given is None else given
+        self._start(name, ["--address", self.address, "--num-gpus", str(count)], pretended)
 
-    def _start(self, name: str, how: list[str]) -> None:
+    def _start(self, name: str, how: list[str], more: Mapping[str, str] | None = None) -> None:
         ip = f"127.0.0.{ord(name) - ord('a') + 2}"
         said = self._scratch / f"{name}.log"
         with said.open("wb") as output:
@@ -61,8 +69,8 @@ class RayNodes:
                     str(self._cpus), "--disable-usage-stats", "--object-store-memory",
                     _STORE,
                 ],
-                env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                start_new_session=True,
+                env={**os.environ, **self.environment, **(more or {})}, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output, start_new_session=True,
             )  # fmt: skip
         wait_until(lambda: self._has_started(name, said), f"node {name} started: {said}", 60.0)
 

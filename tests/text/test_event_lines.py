@@ -43,5 +43,7 @@ def test_a_model_of_a_training_function_starts_without_a_number_of_parameters() 
     place = {"host": "server", "device": "GPU-5f2a6c1e-0000-0000-0000-000000000000"}
     line, _ = log_line({**started, "device": "cuda", "place": place}) or ("", "")
     assert line.endswith("2 threads on cuda (GPU-5f2a6c1e)")
+    line, _ = log_line({**started, "device": "cuda", "place": place, "worker": "server:4711"}) or ("", "")
+    assert line.endswith("2 threads on cuda (GPU-5f2a6c1e), node server")
     line, _ = log_line({**started, "parameters": 1500, "threads": 1}) or ("", "")
     assert line.partition(" ")[2] == "cognate_gan_1 started: 1,500 parameters, seed 4, 1 thread on cpu"

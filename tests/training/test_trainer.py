@@ -291,7 +291,10 @@ def test_probe_tells_what_training_would_find(make_job: Any, train: Any) -> None
     assert found.parameters == started.parameters
     assert (found.train_samples, found.validation_samples) == (99, 11)
     assert (found.features, found.classes, found.task) == (12, 4, "classification")
-    larger = Probe(make_job(training={"model_size": 1_000_000})).inspect()
+    assert found.device_bytes is None
+    larger = Probe(make_job(training={"model_size": 1_000_000})).inspect(for_gpu=True)
+    assert larger.device_bytes is not None  # estimated for nodes with GPUs, where there is none
+    assert larger.device_bytes[1] > 4 * 4 * 998_000
     assert larger.estimated_bytes - found.estimated_bytes > 4 * 4 * 998_000
     with pytest.raises(DataError, match="no such file"):
         Probe(make_job(training={"dataset": "absent.csv"}))

@@ -25,12 +25,15 @@ from forge_tui.engines.local import LocalEngine, LocalWorker
 from forge_tui.engines.ray.facts import facts_here
 from forge_tui.engines.ray.frames import Message, decode
 from forge_tui.engines.ray.node_files import NodeFiles, Wanted
+from forge_tui.engines.ray.node_gpus import NodeGpus, node_environment
 from forge_tui.engines.ray.outbox import Outbox
 from forge_tui.engines.ray.relayed import Relay, RelayedOutputs
 from forge_tui.engines.ray.room import NodeLoad, NodeRoom
 from forge_tui.engines.ray.sampler import Sampler
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.job import Job
+from forge_tui.resources.policy import OnDevices
+from forge_tui.resources.visible_devices import VARIABLE
 from forge_tui.runs.location import Identity
 from forge_tui.settings.replacement import what_trains
 from forge_tui.settings.schema import Settings, from_plain
@@ -57,6 +60,8 @@ class _Worker:
     is_shipped: bool = False
     is_announced: bool = False
     peak: int | None = None
+    devices: tuple[str, ...] = ()
+    outcome: str | None = None
     is_orphaned: bool = False
 
 
@@ -140,7 +145,7 @@ class _Node:
     def __init__(self, setup: Message, selector: selectors.BaseSelector, outbox: Outbox, relay: Relay) -> None:
         self._outbox = outbox
         self._settings: Settings = from_plain(setup["settings"])
-        _take_environment(setup["environment"])
+        visible = _take_environment(setup["environment"])
         self._outputs = RelayedOutputs(relay)
         trains = what_trains(self._settings)
         self._engine = LocalEngine(selector, None, setup["nice"], self._outputs, self._settings.run.seed, trains=trains)
@@ -153,15 +158,22 @@ class _Node:
         self._stated_at = float("-inf")
         self.is_dismissed = False
         self._files: NodeFiles | None = None
-        outbox.put(
-            {
-                "a": "hello",
-                "facts": facts_here(),
-                "is_shared": _sees(Path(setup["directory"]), setup["marker"], setup["mark"]),
-                "missing": [path for path in setup["data"] if not os.path.exists(path)],
-                **self._state(),
-            }
-        )
+        self._gpus = NodeGpus(self._settings, setup["directory"], self._engine, self._sampler, visible)
+        self._hello: Message | None = {
+            "a": "hello",
+            "facts": facts_here(),
+            "is_shared": _sees(Path(setup["directory"]), setup["marker"], setup["mark"]),
+            "missing": [path for path in setup["data"] if not os.path.exists(path)],
+        }
+        self._say_hello()
+
+    def _say_hello(self) -> None:
+        """Say what this node is, once it is known what torch can use here."""
+        if self._hello is None or not self._gpus.is_known:
+            return
+        seen = [gpu.to_record() for gpu in self._sampler.seen()]
+        self._outbox.put({**self._hello, "devices": self._gpus.to_record(), "seen": seen, **self._state()})
+        self._hello = None
 
     def close(self) -> None:
         """End all workers and the fork server."""
@@ -176,6 +188,8 @@ class _Node:
         match message["do"]:
             case "alive":
                 self._room.cpus, self._room.estimate = message["cpus"], message["memory"]
+                per_model = self._settings.resources.devices_per_model
+                self._room.on = OnDevices(message["gpus"], per_model) if message["gpus"] else None
             case "spawn":
                 self._spawn(message)
             case "send":
@@ -215,7 +229,7 @@ class _Node:
                 words = f"could not start: {jobs[0].directory}: {error.strerror}"
                 self._leave(worker, Ended(EndKind.EXIT, words))
                 return
-            self._fork(worker, here, ahead=message["ahead"])
+            self._fork(worker, here, message)
             return
         if self._files is None:
             self._files = NodeFiles(self._outbox, jobs[0].run)
@@ -228,13 +242,15 @@ class _Node:
             elif worker.is_killed:
                 self._leave(worker, Ended(EndKind.NOT_PLACED, "was withdrawn before it was placed"))
             else:
-                self._fork(worker, [files.here(job, manifest["data"]) for job in jobs], ahead=message["ahead"])
+                self._fork(worker, [files.here(job, manifest["data"]) for job in jobs], message)
 
         files.fetch(worker.number, [Wanted(**one) for one in manifest["files"]], fetched)
 
-    def _fork(self, worker: _Worker, jobs: list[Job], *, ahead: bool) -> None:
-        log = str(worker.number)
-        local = self._engine.spawn("train", jobs, log, self._on_message, self._on_exit, ahead=ahead)
+    def _fork(self, worker: _Worker, jobs: list[Job], message: Message) -> None:
+        worker.devices, log = tuple(message["devices"]), str(worker.number)
+        local = self._engine.spawn(
+            "train", jobs, log, self._on_message, self._on_exit, ahead=message["ahead"], devices=worker.devices
+        )
         worker.local = local
         self._by_local[local.id] = worker
         for message in worker.unsent:
@@ -244,6 +260,7 @@ class _Node:
     def tick(self, silent: float) -> None:
         """Look at what no message tells; `silent`: seconds since the runner was last heard."""
         self._engine.tick()
+        self._say_hello()
         self._announce()
         if silent >= SILENT_SECONDS:
             for worker in self._workers.values():
@@ -273,6 +290,8 @@ class _Node:
                 local.send({"command": "stop"})
 
     def _tell_state(self) -> None:
+        if self._hello is not None:
+            return  # this comes first
         self._outbox.put({"a": "state", **self._state()})
 
     def _state(self) -> Message:
@@ -292,6 +311,7 @@ class _Node:
             "cpus": resources.cpu_count,
             "memory_gb": resources.memory_gb,
             "available_gb": resources.available_memory_gb,
+            **self._gpus.state({one: worker.number for one, worker in self._by_local.items()}),
         }
 
     def _problem(self, words: str) -> None:
@@ -305,6 +325,7 @@ class _Node:
         if "memory" in message:
             worker.peak = message["memory"]
             self._room.measured(message["memory"])
+        worker.outcome = message.get("outcome", worker.outcome)
         index = message.get("index", message.get("result"))
         job = next((job for job in worker.jobs if job.index == index), None)
         if worker.is_shipped and job is not None and self._files is not None:
@@ -323,6 +344,9 @@ class _Node:
         ended = _ORPHANED if worker.is_orphaned else ended
         if ended.kind is EndKind.OUT_OF_MEMORY:
             self._room.ran_out(len(self._workers), time.monotonic())
+        if worker.devices and worker.outcome != "completed":
+            self._sampler.look_anew()  # the runner then knows what the driver says of its GPU now
+            self._tell_state()
         # Messages overtake the output, so the end is reported when all of the output has arrived.
         end: Message = {"a": "ended", "w": worker.number, "kind": ended.kind.value, "words": ended.words}
         if worker.is_shipped and self._files is not None:
@@ -339,13 +363,19 @@ def _in_place(job: Job) -> Job:
     return replace(job, place=(identity.device, identity.inode))
 
 
-def _take_environment(wanted: Mapping[str, str | None]) -> None:
-    """Set the variables that libraries of training code read as the runner has them: Ray sets some of its own."""
+def _take_environment(wanted: Mapping[str, str | None]) -> Mapping[str, str]:
+    """Set the variables that libraries of training code read as the runner has them: Ray sets some of its own.
+
+    Returns the environment that decides which GPUs are visible, the node's.
+    """
+    given = node_environment()
+    wanted = dict(wanted) if given is None else {**wanted, VARIABLE: given.get(VARIABLE)}
     for name, value in wanted.items():
         if value is None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+    return os.environ if given is None else given
 
 
 def _sees(directory: Path, marker: str, mark: str) -> bool:

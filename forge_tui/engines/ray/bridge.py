@@ -1,9 +1,10 @@
 """The bridge: Ray's driver, in a process of its own between the runner and the node agents.
 
 Frames of the runner have `do`: `open` (with the setup of agents as its data), `tell` (a node's agent gets the data),
-`reserve` and `release` a slot, `drop` a node whose agent does not answer. Frames to the runner have `is`: `open`,
-`refused`, `node`, `lost`, `ready` (a slot), `from` (frames of a node's agent). The bridge ends when the runner's side
-of the socket closes, and takes agents and a cluster that it has started with it.
+`reserve` and `release` a slot or GPUs, `drop` a node whose agent does not answer. Frames to the runner have `is`:
+`open`, `refused`, `node`, `lost`, `ready` (a slot; or GPUs, with Ray's names of them, after `reserved`), `from` (frames
+of a node's agent). The bridge ends when the runner's side of the socket closes, and takes agents and a cluster that it
+has started with it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -64,8 +65,9 @@ class Bridge:
         self._setup = b""
         self._nodes: dict[str, _Node] = {}
         self._count = 0
-        self._reservations: dict[int, Any] = {}
-        self._pending: set[int] = set()
+        self._reservations: dict[int | str, Any] = {}
+        self._pending: dict[int | str, int] = {}
+        """Those that are not ready, each with the number of its GPUs."""
         self._failures: dict[str, tuple[int, float]] = {}
         """Of nodes by their id: agents that ended without an answer in a row, and when to try again."""
         self._is_open = True
@@ -111,7 +113,7 @@ class Bridge:
             case "reserve":
                 node = self._nodes.get(message["node"])
                 if node is not None:
-                    needs = {name: message[name] for name in ("cpus", "memory")}
+                    needs = {name: message.get(name, 0) for name in ("cpus", "memory", "gpus")}
                     self._asked.put(partial(self._reserve, message["slot"], node.fact.id, needs))
             case "release":
                 self._asked.put(partial(self._release, message["slot"]))
@@ -206,18 +208,33 @@ class Bridge:
                     time.sleep(_NODES_SECONDS)
 
     def _look_at_slots(self) -> None:
-        for slot in list(self._pending):
-            if self._cluster.is_ready(self._reservations[slot]):
-                self._pending.discard(slot)
+        for slot, gpus in list(self._pending.items()):
+            if not self._cluster.is_ready(self._reservations[slot]):
+                continue
+            del self._pending[slot]
+            if gpus:
+                self._post(partial(self._send, {"is": "reserved", "slot": slot}))
+                self._cluster.gpu_ids(self._reservations[slot], gpus, partial(self._post_ids, slot))
+            else:
                 self._post(partial(self._send, {"is": "ready", "slot": slot}))
 
-    def _reserve(self, slot: int, node: str, needs: dict[str, float]) -> None:
+    def _post_ids(self, slot: int | str, done: Future[list[str]]) -> None:
+        self._post(partial(self._told_ids, slot, done))
+
+    def _told_ids(self, slot: int | str, done: Future[list[str]]) -> None:
+        """Pass on which GPUs Ray has given; none if it could not say."""
+        error = done.exception()
+        if error is not None and slot in self._reservations:
+            traceback.print_exception(error)
+        self._send({"is": "ready", "slot": slot, "gpus": [] if error is not None else done.result()})
+
+    def _reserve(self, slot: int | str, node: str, needs: Mapping[str, Any]) -> None:
         self._reservations[slot] = self._cluster.reserve(node, **needs)
-        self._pending.add(slot)
+        self._pending[slot] = needs["gpus"]
         self._look_at_slots()
 
-    def _release(self, slot: int) -> None:
-        self._pending.discard(slot)
+    def _release(self, slot: int | str) -> None:
+        self._pending.pop(slot, None)
         reservation = self._reservations.pop(slot, None)
         if reservation is not None:
             self._cluster.release(reservation)

@@ -131,11 +131,11 @@ class Cluster:
         options = {"num_cpus": 0, "max_concurrency": 4, "max_restarts": 0, "max_task_retries": 0}
         return Agent(self._ray, self._ray.remote(NodeAgent).options(**options, scheduling_strategy=where).remote())
 
-    def reserve(self, node: str, cpus: float, memory: float) -> Any:
+    def reserve(self, node: str, cpus: float, memory: float, gpus: int = 0) -> Any:
         """Ask for resources of a node; returns the reservation, to be looked at with `is_ready`."""
         from ray.util.placement_group import placement_group
 
-        bundle = {"CPU": cpus, "memory": memory}
+        bundle = {"CPU": cpus, "memory": memory, "GPU": gpus}
         given = {name: value for name, value in bundle.items() if value}
         return placement_group([given], strategy="PACK", bundle_label_selector=[{"ray.io/node-id": node}])
 
@@ -144,6 +144,14 @@ class Cluster:
         from ray.util.placement_group import placement_group_table
 
         return bool(placement_group_table(reservation).get("state") == "CREATED")
+
+    def gpu_ids(self, reservation: Any, gpus: int, done: Callable[[Future[list[str]]], None]) -> None:
+        """Have Ray say which GPUs a reservation has: it tells that only a process that it starts there."""
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        where = PlacementGroupSchedulingStrategy(reservation)
+        task = self._ray.remote(_gpu_ids).options(num_cpus=0, num_gpus=gpus, max_retries=0, scheduling_strategy=where)
+        task.remote().future().add_done_callback(done)
 
     def release(self, reservation: Any) -> None:
         """Give the resources back."""
@@ -160,6 +168,13 @@ class Cluster:
     def remove_scratch(self) -> None:
         """Remove the files of a cluster that was started here."""
         remove_scratch(self._scratch)
+
+
+def _gpu_ids() -> list[str]:
+    """What Ray calls the GPUs of this process, inside one that Ray has started."""
+    import ray
+
+    return [str(one) for one in ray.get_gpu_ids()]
 
 
 class _AuthenticationQuestion:

@@ -13,6 +13,7 @@ from typing import Any
 from forge_tui.engines.local import LocalEngine
 from forge_tui.engines.output import Outputs
 from forge_tui.engines.ray.engine import RayEngine
+from forge_tui.resources.doctor import gpu_rows
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.engine import require_engine
 from forge_tui.settings.schema import EngineSettings, ResourceSettings, Settings
@@ -58,10 +59,20 @@ def _rows(nodes: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
         if node["refused"] is not None:
             yield node["name"], f"not used: {node['refused']}"
             continue
-        gpus = f", {node['ray_gpus']:g} GPUs" if node["ray_gpus"] else ""
+        gpus = f", {node['ray_gpus']:g} GPU{'s' * (node['ray_gpus'] != 1)}" if node["ray_gpus"] else ""
         yield (
             node["name"],
             f"up to {node['workers']} at once. Ray has {node['ray_cpus']:g} CPUs{gpus} and "
             f"{node['ray_memory_gb']:.1f} GiB there; {node['available_memory_gb']:.1f} of {node['memory_gb']:.1f} GiB "
             f"available, {node['cpus']} CPUs",
         )
+        yield from _gpus(node)
+
+
+def _gpus(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The GPUs of a node, and why models are not trained on them."""
+    for label, text in gpu_rows(node["gpus"]):
+        yield f"  {label}", text
+    devices = node["devices"]
+    if devices["problem"] is not None:
+        yield "  GPUs not used", devices["problem"]

@@ -18,6 +18,8 @@ from forge_tui.engines.local import LocalEngine
 from forge_tui.engines.output import Outputs
 from forge_tui.engines.ray.data_files import data_files_of
 from forge_tui.engines.ray.frames import Frame, Message, decode, encode
+from forge_tui.engines.ray.gpu_room import GpuRoom
+from forge_tui.engines.ray.holds import Holds
 from forge_tui.engines.ray.link import BridgeLink, Link, OpenLink
 from forge_tui.engines.ray.marker import Marker
 from forge_tui.engines.ray.members import Members
@@ -30,6 +32,9 @@ from forge_tui.engines.ray.slots import Slots
 from forge_tui.engines.ray.transfers import Transfers
 from forge_tui.errors import ForgeError, UsageError
 from forge_tui.protocol.job import Job
+from forge_tui.resources.devices import DeviceChoice
+from forge_tui.resources.host_gpus import ClusterGpus
+from forge_tui.resources.node_devices import device_rule
 from forge_tui.resources.node_limit import NodeLimit
 from forge_tui.resources.policy import GIB, WorkerLimit
 from forge_tui.runs.layout import RunDirectory
@@ -42,6 +47,7 @@ START_SECONDS = 120.0
 """How long a start waits for the cluster, and for the agents of the nodes that it has."""
 # The end of a worker waits at most this long for a disk to write its last output.
 _OUTPUT_SECONDS = 1.0
+_NODE_GONE = Ended(EndKind.NODE_LOST, "was lost with the node of its GPUs before it was placed")
 _WITHDRAWN = Ended(EndKind.NOT_PLACED, "was withdrawn before it was placed")
 
 
@@ -80,6 +86,10 @@ class RayEngine(Engine):
         self._transfers: Transfers | None = None
         self._members = Members(settings, self._tell_problem)
         self._slots = Slots(self._send, self._start_in_slot, monotonic)
+        self._holds = Holds(self._send, monotonic, settings.resources.devices_per_model)
+        self._gpu_room = GpuRoom(self._members, self._slots, self._holds, monotonic)
+        self._homeless: list[RayWorker] = []
+        """Workers whose node was lost as they were requested."""
         self._ending: list[tuple[RayWorker, int, float]] = []
         """Workers whose last output is being written: the last byte, and until when to wait for it."""
         self._free: tuple[tuple[int, int, int], int] | None = None
@@ -153,6 +163,30 @@ class RayEngine(Engine):
             keep = self._settings.run.keep_checkpoints
             self._transfers = Transfers(self._selector, self._directory, keep, self._transmit, self._tell_problem)
 
+    def choose_devices(self, kept: str | None = None) -> DeviceChoice:
+        """The devices of the run on the nodes that are there now. Raises `UsageError`."""
+        self.nodes()
+        resources = self._settings.resources
+        nodes = [node.devices for node in self._members.used() if node.devices is not None]
+        rule, reason = device_rule(resources.device, nodes, resources.devices_per_model, kept)
+        self._members.choose_devices(rule)
+        self._alive_at = float("-inf")  # the nodes' limits depend on it
+        uuids = tuple(uuid for node in self._members.used() for uuid in node.uuids)
+        return DeviceChoice(rule.kind, uuids, reason)
+
+    def cluster_gpus(self) -> ClusterGpus | None:
+        """The GPUs of the nodes; None for a run on CPUs."""
+        if not self._members.are_for_gpus:
+            return None
+        return self._gpu_room.look(self.workers.values(), self._cpus)
+
+    def want_gpus(self, workers: int, *, more: bool) -> None:
+        """Ask Ray for GPUs for so many workers."""
+        if self._members.are_for_gpus:
+            in_use = {uuid for worker in self.workers.values() for uuid in worker.devices}
+            self._holds.want(workers, more=more)
+            self._holds.balance(self._members.used(), in_use)
+
     def report(self) -> list[dict[str, Any]]:
         """What is known of every node, used or refused, for `doctor`; after `nodes`."""
         return self._members.report(self._cpus)
@@ -190,9 +224,9 @@ class RayEngine(Engine):
             if now - node.heard > SILENT_SECONDS:
                 self._send({"do": "drop", "node": node.key})
                 self._lose(node.key, f"it has not answered for {SILENT_SECONDS:g} s")
-        alive = encode({"do": "alive", "cpus": self._cpus, "memory": self._memory})
+        alive = {"do": "alive", "cpus": self._cpus, "memory": self._memory}
         for node in self._members.all():
-            self._send({"do": "tell", "node": node.key}, alive)
+            self._send({"do": "tell", "node": node.key}, encode({**alive, "gpus": len(node.uuids)}))
 
     def hang_up(self) -> None:
         """End every worker and the bridge; `close` waits until they are gone."""
@@ -215,6 +249,8 @@ class RayEngine(Engine):
         self.workers.clear()
         self._ending.clear()
         self._slots.clear()
+        self._holds.clear()
+        self._homeless.clear()
         self._members.clear()
         self._is_ready = False
         if self._transfers is not None:
@@ -237,7 +273,7 @@ class RayEngine(Engine):
         ahead: bool = False,
         devices: Sequence[str] = (),
     ) -> WorkerHandle:
-        """Request a worker; one that trains waits until a slot on some node is ready for it, and has no GPU."""
+        """Request a worker; one that trains waits for a slot on some node, or on that of its GPUs."""
         if kind != "train":
             return self._inspecting.spawn(kind, jobs, log, on_message, on_exit, ahead=ahead, devices=devices)
         self._inspecting.close()  # what it imported takes memory, and nothing is inspected any more
@@ -247,7 +283,8 @@ class RayEngine(Engine):
         worker = RayWorker(
             id=self._count,
             jobs=tuple(jobs),
-            shape=self._shape(jobs[0]),
+            shape=self._shape(jobs[0], devices),
+            devices=tuple(devices),
             log=self._outputs.hold(log),
             on_message=on_message,
             on_exit=on_exit,
@@ -256,7 +293,9 @@ class RayEngine(Engine):
             why_not=self._why_not,
         )
         self.workers[worker.id] = worker
-        if self._slots.request(worker):
+        if devices and worker.shape.node is None:
+            self._homeless.append(worker)
+        elif self._slots.request(worker):
             self._reserve()  # of many that are requested at once the others are looked at with the next tick
         return worker
 
@@ -264,12 +303,13 @@ class RayEngine(Engine):
         """The CPUs that a worker counts for."""
         return self._settings.resources.cpus_per_model or job.threads
 
-    def _shape(self, job: Job) -> Shape:
+    def _shape(self, job: Job, devices: Sequence[str]) -> Shape:
         resources = self._settings.resources
         memory = 0
         if resources.policy == "shared" and isinstance(resources.memory_per_worker_gb, (int, float)):
             memory = int(resources.memory_per_worker_gb * GIB)
-        return Shape(self._cpus_of(job), memory)
+        node = next((node.key for node in self._members.used() if devices and devices[0] in node.uuids), None)
+        return Shape(self._cpus_of(job), memory, node)
 
     def capacity(self) -> int:
         """How many more workers the nodes take, beside those that wait already."""
@@ -299,7 +339,11 @@ class RayEngine(Engine):
         """Report the end of workers that were killed before they had a slot."""
         for worker in [worker for worker in self._slots.waiting if worker.killed]:
             if self._slots.withdraw(worker):
+                self._gpu_room.gave_up(worker)
                 self._finish(worker, _WITHDRAWN)
+        lost, self._homeless = self._homeless, []
+        for worker in lost:
+            self._finish(worker, _WITHDRAWN if worker.killed else _NODE_GONE)
 
     def _start_in_slot(self, worker: RayWorker) -> None:
         if self._transfers is None:
@@ -322,7 +366,7 @@ class RayEngine(Engine):
         worker.is_sent = True
         jobs = [job.to_record() for job in worker.jobs]
         spawn = {"do": "spawn", "w": worker.id, "jobs": jobs, "ahead": worker.ahead, "exact": worker.slot.node.is_alike}
-        self._transmit(worker, {**spawn, "manifest": manifest})
+        self._transmit(worker, {**spawn, "devices": worker.devices, "manifest": manifest})
         for message in worker.unsent:
             worker.send(message)
         worker.unsent.clear()
@@ -383,6 +427,10 @@ class RayEngine(Engine):
                 self._members.appear(message, self._monotonic())
             case "lost":
                 self._lose(message["node"], message["why"])
+            case "reserved":
+                self._holds.is_reserved(message["slot"])
+            case "ready" if "gpus" in message:
+                self._holds.is_given(message["slot"], message["gpus"])
             case "ready":
                 self._slots.is_ready(message["slot"])
             case "from":
@@ -424,6 +472,7 @@ class RayEngine(Engine):
 
     def _state(self, node: Node, message: Message) -> None:
         limit = message["limit"]
+        self._members.take_figures(node, message)
         self._members.set_limit(node, WorkerLimit(**{**limit, "warnings": tuple(limit["warnings"])}))
         for number, resident in message["resident"].items():
             worker = self.workers.get(int(number))
@@ -452,7 +501,10 @@ class RayEngine(Engine):
 
     def _lose_workers(self, node: Node, words: str) -> None:
         lost = [slot.worker for slot in node.slots if slot.worker is not None]
+        waiting = [worker for worker in self._slots.waiting if worker.shape.node == node.key]
+        lost += [worker for worker in waiting if self._slots.withdraw(worker)]
         self._slots.release_all(node)
+        self._holds.release_all(node)
         for worker in lost:
             if self._transfers is not None:
                 self._transfers.forget(worker)

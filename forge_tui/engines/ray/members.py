@@ -9,7 +9,11 @@ from typing import Any
 from forge_tui.engines.ray.data_files import require_shippable
 from forge_tui.engines.ray.facts import differences, facts_here
 from forge_tui.engines.ray.frames import Message
+from forge_tui.engines.ray.node_gpus import gpus_in
 from forge_tui.engines.ray.remote import Node
+from forge_tui.resources.devices import CPU, CUDA
+from forge_tui.resources.host_gpus import HostGpus
+from forge_tui.resources.node_devices import DeviceRule, NodeDevices
 from forge_tui.resources.node_limit import NodeLimit
 from forge_tui.resources.policy import GIB, WorkerLimit
 from forge_tui.settings.schema import Settings
@@ -27,6 +31,8 @@ class Members:
         self._limits: tuple[tuple[int, int], list[NodeLimit]] | None = None
         self.changes = 0
         """Grows whenever nodes, or what they allow, change."""
+        self.rule: DeviceRule | None = None
+        """Which devices of nodes the run may use; None: not decided yet."""
         self.is_shared: bool | None = None
         """Whether nodes use the run directory itself; None: not known yet."""
 
@@ -94,6 +100,8 @@ class Members:
     def judge(self, node: Node, hello: Message) -> None:
         """Decide about a node whose agent says `hello`."""
         node.hello = hello
+        given = int(node.resources.get("GPU", 0.0))
+        node.devices = NodeDevices.from_record(node.name, hello["devices"], given)
         odd = differences(facts_here(), hello["facts"])
         node.is_alike = not odd
         if odd and not self._settings.engine.mixed_nodes:
@@ -102,6 +110,36 @@ class Members:
             self._problem(f"node {node.name} has {', '.join(odd)}: models trained there are not exact")
         if self.is_shared is not None:
             self._judge_files(node)
+        self._judge_devices(node)
+
+    def choose_devices(self, rule: DeviceRule) -> None:
+        """Use only nodes, and their GPUs, to which this applies; also of those that join later."""
+        self.rule = rule
+        for node in self.all():
+            self._judge_devices(node)
+
+    @property
+    def are_for_gpus(self) -> bool:
+        """Whether the run trains on GPUs."""
+        return self.rule is not None and self.rule.kind != CPU
+
+    def _judge_devices(self, node: Node) -> None:
+        if self.rule is None or node.devices is None or node.refused is not None:
+            return
+        node.uuids = self.rule.of(node.devices)
+        self.changes += 1
+        if (why := self.rule.why_not(node.devices)) is not None:
+            self.refuse(node, why)
+
+    def take_figures(self, node: Node, state: Message) -> None:
+        """Take what a node says of its GPUs now."""
+        gpus, before = gpus_in(state), node.figures
+        if gpus is None:
+            assert before is not None
+            node.figures = replace(before, sample=state["sample"])
+            return
+        held = {int(number): here for number, here in state["held"].items()}
+        node.figures = HostGpus(node.name, state["sample"], state["read"], gpus, held)
 
     def choose_files(self) -> None:
         """Decide how nodes get at files, for the whole run: shared only where all of the first nodes can.
@@ -158,6 +196,8 @@ class Members:
                     "name": node.name,
                     "ray_cpus": node.resources.get("CPU", 0.0),
                     "ray_gpus": node.resources.get("GPU", 0.0),
+                    "gpus": hello.get("seen", []),
+                    "devices": None if node.devices is None else _devices_of(node.devices),
                     "ray_memory_gb": node.resources.get("memory", 0.0) / GIB,
                     "cpus": hello.get("cpus"),
                     "memory_gb": hello.get("memory_gb"),
@@ -169,6 +209,13 @@ class Members:
                 }
             )
         return found
+
+
+def _devices_of(devices: NodeDevices) -> dict[str, Any]:
+    """What models would train on there, as `auto` chooses it."""
+    uuids = devices.usable(1)
+    is_told = bool(devices.gpus) and not uuids
+    return {"kind": CUDA if uuids else CPU, "uuids": list(uuids), "problem": devices.why_none(1) if is_told else None}
 
 
 def _limit(node: Node, cpus: int) -> WorkerLimit | None:

@@ -53,6 +53,8 @@ def problem_of(shape: Shape, nodes: Sequence[Node]) -> str | None:
     """Why no node can ever take such a worker; None if one can. `nodes`: those that are used."""
     if not nodes:
         return "no node of the cluster can be used now"
+    if shape.node is not None:
+        nodes = [node for node in nodes if node.key == shape.node]
     if not any(node.may_ever_hold(shape) for node in nodes):
         return f"none of the {len(nodes)} nodes has as much" if len(nodes) > 1 else "the only node has less"
     return None

@@ -9,15 +9,22 @@ from typing import Any
 from forge_tui.engines.base import Ended, Place, WorkerHandle
 from forge_tui.engines.buffered_log import Log
 from forge_tui.protocol.job import Job
+from forge_tui.resources.gpus import Gpu
+from forge_tui.resources.host_gpus import HostGpus
+from forge_tui.resources.node_devices import NodeDevices
 from forge_tui.resources.policy import GIB, WorkerLimit
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a worker needs of the cluster: CPUs, and memory in bytes (0: no part of Ray's accounts)."""
+    """What a worker needs of the cluster: CPUs, and memory in bytes (0: no part of Ray's accounts).
+
+    `node`: the key of the one that has its GPUs; None: any node.
+    """
 
     cpus: int
     memory: int = 0
+    node: str | None = None
 
     def __str__(self) -> str:
         """`1 CPU, 2 GiB`."""
@@ -32,7 +39,7 @@ class Node:
     """A node with our agent; `key` is the agent's: a node that comes back has a new one.
 
     `limit`: None until the agent has said what it allows. `refused`: why it is not used. `heard`: when its agent was
-    last heard (monotonic).
+    last heard (monotonic). `devices`: its GPUs at the start, `figures`: now; `uuids`: those that the run may use.
     """
 
     key: str
@@ -44,6 +51,14 @@ class Node:
     is_alike: bool = True
     hello: dict[str, Any] | None = None
     slots: list[Slot] = field(default_factory=list)
+    devices: NodeDevices | None = None
+    figures: HostGpus | None = None
+    uuids: tuple[str, ...] = ()
+
+    @property
+    def gpus(self) -> tuple[Gpu, ...]:
+        """Its GPUs, as last seen."""
+        return () if self.figures is None else self.figures.gpus
 
     @property
     def free(self) -> int:
@@ -53,7 +68,9 @@ class Node:
         return self.limit.workers - len(self.slots)
 
     def may_ever_hold(self, shape: Shape) -> bool:
-        """Whether the node has as much as such a worker needs."""
+        """Whether the node has what such a worker needs."""
+        if shape.node not in (None, self.key):
+            return False
         needs = {"CPU": shape.cpus, "memory": shape.memory}
         return all(self.resources.get(name, 0.0) >= needed for name, needed in needs.items() if needed)
 
@@ -84,6 +101,7 @@ class RayWorker(WorkerHandle):
     transmit: Callable[[RayWorker, dict[str, Any]], None]
     why_not: Callable[[Shape], str | None]
     """Says why no node can take such a worker, if that is so."""
+    devices: tuple[str, ...] = ()
     slot: Slot | None = None
     pid: int | None = None
     killed: bool = False
@@ -101,8 +119,10 @@ class RayWorker(WorkerHandle):
 
     @property
     def place(self) -> Place | None:
-        """The node, once the worker is forked there."""
-        return None if self.pid is None or self.slot is None else Place(self.slot.node.name, self.jobs[0].device)
+        """The node and the GPUs, once the worker is forked there."""
+        if self.pid is None or self.slot is None:
+            return None
+        return Place(self.slot.node.name, ",".join(self.devices) or self.jobs[0].device)
 
     @property
     def ended(self) -> Ended | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from forge_tui.resources.policy import GIB, WorkerLimit, cpu_share, worker_limit
+from forge_tui.resources.policy import GIB, OnDevices, WorkerLimit, cpu_share, is_measured, worker_limit
 
 if TYPE_CHECKING:
     from forge_tui.resources.hardware import SystemResources
@@ -28,12 +28,14 @@ class NodeLoad:
 
 
 class NodeRoom:
-    """How many workers this node takes. `cpus` and `estimate` (bytes; None: unknown) are of one worker."""
+    """How many workers this node takes. `cpus` and `estimate` (bytes; None: unknown) are of one worker; `on`: the run's
+    GPUs here, if it trains on such.
+    """
 
     def __init__(self, settings: ResourceSettings) -> None:
         self._settings = settings
-        self._measures = settings.policy == "dedicated" or settings.memory_per_worker_gb == "measured"
         self.cpus = 1
+        self.on: OnDevices | None = None
         self.estimate: int | None = None
         self._peak = 0
         self._ceiling: int | None = None
@@ -51,10 +53,11 @@ class NodeRoom:
 
     def limit(self, resources: SystemResources, loads: Sequence[NodeLoad], now: float) -> WorkerLimit:
         """How many workers the node may have at once, those it has included."""
+        measures = is_measured(self._settings, self.on)
         held = [load.peak or 0 if load.held is None else load.held for load in loads]
-        reserve = self._settings.memory_reserve * resources.memory_gb if self._measures else 0.0
+        reserve = self._settings.memory_reserve * resources.memory_gb if measures else 0.0
         # What our workers hold counts as available for them.
-        own = 0.0 if self._measures else sum(held) / GIB
+        own = 0.0 if measures else sum(held) / GIB
         available = max(0.0, min(resources.memory_gb, resources.available_memory_gb + own) - reserve)
         cost = self._cost()
         found = worker_limit(
@@ -62,11 +65,12 @@ class NodeRoom:
             replace(resources, available_memory_gb=available),
             self._settings,
             threads=self.cpus,
-            worker_bytes=cost if self._measures else None,
+            worker_bytes=cost if measures else None,
             running=len(loads),
-            growth_bytes=sum(max(0, (cost or 0) - now_held) for now_held in held) if self._measures else 0,
+            growth_bytes=sum(max(0, (cost or 0) - now_held) for now_held in held) if measures else 0,
+            on=self.on,
         )
-        if self._measures and cost is None and loads:
+        if measures and cost is None and loads:
             # As long as nobody knows what a worker needs, the first one shows it.
             found = replace(found, workers=1, limited_by="memory", reason="one until its memory is measured")
         return self._below_ceiling(found, now)

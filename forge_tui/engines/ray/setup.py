@@ -12,7 +12,9 @@ from forge_tui.settings.replacement import Trains, what_trains
 from forge_tui.settings.schema import Settings, to_plain
 
 # What training code and its libraries read, and Ray changes in its processes.
-_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTHONHASHSEED")
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED")
+# What is visible on a node follows from how the node was started (`node_gpus`).
+_OF_THE_NODE = ("RAY_", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
 
 
 def setup_of(settings: Settings, directory: Path, marker: Marker, nice: int) -> Message:
@@ -33,5 +35,5 @@ def _environment(settings: Settings) -> dict[str, str | None]:
     """Variables for the nodes (None: unset); a command has the environment of the start, as on one machine."""
     found: dict[str, str | None] = {}
     if what_trains(settings) is Trains.COMMAND:
-        found |= {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        found |= {name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_NODE)}
     return {**found, **{name: os.environ.get(name) for name in _VARIABLES}}

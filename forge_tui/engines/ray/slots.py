@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from forge_tui.engines.ray.frames import Message
-from forge_tui.engines.ray.placing import IDLE_SECONDS, wanted_slots
+from forge_tui.engines.ray.placing import IDLE_SECONDS, PATIENCE_SECONDS, wanted_slots
 from forge_tui.engines.ray.remote import Node, RayWorker, Shape, Slot
 
 
@@ -108,6 +108,11 @@ class Slots:
             self._slots[slot.number] = self._pending[slot.number] = slot
             needs = {"cpus": shape.cpus, "memory": shape.memory}
             self._send({"do": "reserve", "slot": slot.number, "node": node.key, **needs})
+
+    def is_missing_on(self, key: str, now: float) -> bool:
+        """Whether a worker has waited long for a slot on this node, the only one that it may be on."""
+        late = (slot for slot in self._pending.values() if slot.shape.node == key)
+        return any(now - slot.since >= PATIENCE_SECONDS for slot in late)
 
     def release_idle(self) -> None:
         """Give back what no worker has needed for a while."""

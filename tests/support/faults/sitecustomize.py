@@ -19,7 +19,8 @@ so that they are the same in every run.
 
 `MACHINE_CPUS`: the runner finds a machine with so many CPUs, so that it is memory that limits the workers.
 `MACHINE_GPUS`: the runner finds these GPUs: a JSON list of their GiB in all and in use, and other fields of `Gpu`, with
-processes as pid and GiB (null: not there); or a file with such a list, which is read at every look.
+processes as pid and GiB (null: not there); or a file with such a list, which is read at every look. `NODE_GPUS`: so
+does the agent of a Ray node that was started with it.
 """
 
 from __future__ import annotations
@@ -285,5 +286,7 @@ if "MACHINE_CPUS" in os.environ and "forge_tui.runner" in sys.orig_argv:
     _pretend(int(os.environ["MACHINE_CPUS"]))
 if "MACHINE_GPUS" in os.environ and "forge_tui.runner" in sys.orig_argv:
     _pretend_gpus(os.environ["MACHINE_GPUS"])
+if "NODE_GPUS" in os.environ and any(one.endswith("/default_worker.py") for one in sys.orig_argv):
+    _pretend_gpus(os.environ["NODE_GPUS"])
 if "WORKER_FAULTS" in os.environ and "forge_tui.worker.fork_server" in sys.orig_argv:
     _install(json.loads(os.environ["WORKER_FAULTS"]))
