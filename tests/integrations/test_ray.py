@@ -103,17 +103,18 @@ def test_a_killed_node_changes_no_byte(
 ) -> None:
     run = tmp_path / f"killed-{files}"
     with begin(*on(nodes, table, run, "--files", files)) as front_end:
-        lost = wait_until(lambda: has_begun_on(run, "b"), "a model on b with a checkpoint")
+        wait_until(lambda: has_begun_on(run, "b"), "a model on b with a checkpoint")
         nodes.kill_raylet("b")
         front_end.communicate(timeout=240)
         assert front_end.returncode == 0
     assert digests(run) == undisturbed
     failures = happened(run, "model_failed")
     assert {(one["kind"], one["will_retry"]) for one in failures} == {("node_lost", True)}
-    assert lost in {one["model"] for one in failures}
     assert re.search(r"was lost with node b \(.+\)", failures[0]["message"])
     words = [one["reason"] for one in happened(run, "decision", kind="place")]
-    assert any(re.match(rf"{lost} continues from epoch \d+ on a: .*node b", reason) for reason in words), words
+    # By the time of the kill the model that was seen may be done, and the next one be at its beginning.
+    lost = "|".join(one["model"] for one in failures)
+    assert any(re.match(rf"({lost}) continues from .+ on a: .*node b", reason) for reason in words), words
     assert [path.name for path in run.glob(".*")] == []
     wait_until(lambda: not leftovers(run), "no process of the run is left")
 
