@@ -54,7 +54,8 @@ def choose_kernel(
 ) -> Kernel:
     """The kernel of the settings; with `auto` the one that a model has trained with `before`, else the faster one.
 
-    Compiles the native kernel if nobody has. Raises `SettingsError` if the settings ask for it and it cannot be.
+    Eager where there is no native kernel, even if the settings ask for it: see `require_kernel`. Compiles it if nobody
+    has.
     """
     wanted: str = before if before is not None and training.kernel == "auto" else training.kernel
     if wanted == EAGER:
@@ -67,9 +68,13 @@ def choose_kernel(
             return Kernel(load_library())
         except NoKernel as error:
             problem = str(error)
-    if training.kernel == NATIVE and before is None:
-        raise SettingsError(f"--kernel native: {problem}; use --kernel auto")
     return Kernel(reason=problem)
+
+
+def require_kernel(training: TrainingConfig, kernel: Kernel) -> None:
+    """Raise `SettingsError` unless `kernel` is what the settings of a new run ask for."""
+    if training.kernel == NATIVE and kernel.library is None:
+        raise SettingsError(f"--kernel native: {kernel.reason}; use --kernel auto")
 
 
 def native_problem(training: TrainingConfig, dataset: Dataset, device: torch.device, own: OwnCode) -> str | None:

@@ -25,7 +25,7 @@ from forge_tui.training.data.load import load_dataset
 from forge_tui.training.data.unchanged import require_same, require_untouched
 from forge_tui.training.departures import AtRung, Departures
 from forge_tui.training.final_figures import FinalMeasurement
-from forge_tui.training.kernel_choice import Kernel, choose_kernel, kernel_before, new_state
+from forge_tui.training.kernel_choice import NATIVE, Kernel, choose_kernel, kernel_before, new_state
 from forge_tui.training.member import Member
 from forge_tui.training.members import Left, Members
 from forge_tui.training.metadata import config_record
@@ -166,11 +166,15 @@ class Trainer:
         return dataset if encoder in (None, dataset.encoder) else load(encoder=encoder)
 
     def _choose_kernel(self, found: Sequence[Checkpoint]) -> None:
-        """Decide what carries out the steps; a resume keeps it. Raises `SettingsError`."""
+        """Decide what carries out the steps; a resume keeps it."""
         training = self._members[0].training
         before = kernel_before(found[0].record["environment"]) if found else None
         self._kernel = choose_kernel(training, self._dataset, self._device, self._own, before=before)
         self._environment.update(self._kernel.conditions)
+        if training.kernel == NATIVE and self._kernel.library is None:
+            # The run began where there was a native kernel.
+            for member in self._members:
+                member.warn_once("kernel", f"{member.job.model} trains with eager steps: {self._kernel.reason}")
 
     def _new_state(self) -> TrainingState:
         """Untrained models."""

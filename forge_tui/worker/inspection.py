@@ -27,7 +27,7 @@ from forge_tui.training.checkpoint_writer import copied_to_cpu, is_copied
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.failures import is_out_of_memory
-from forge_tui.training.kernel_choice import Kernel, choose_kernel, new_state
+from forge_tui.training.kernel_choice import Kernel, choose_kernel, new_state, require_kernel
 from forge_tui.training.metrics.selectable import require_selectable
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.optimizers import Rates
@@ -88,6 +88,7 @@ class Probe:
         self._meter = MemoryMeter(job.device)
         prepare_process(torch.device(job.device))
         self._plain, self._where = job.settings, Path(job.working_directory)
+        self._is_resume = job.data is not None
         self._known = [] if job.data is None else RunData.from_record(job.data).all()
         self._version = self._known[0].version if self._known else job.data_version
         self._seed, self._device = job.seed, torch.device(job.device)
@@ -126,6 +127,8 @@ class Probe:
         if training.compile and (missing := missing_compiler(self._device)):
             raise SettingsError(f"--compile needs {missing}")
         self._kernel = choose_kernel(training, self._dataset, self._device, self._own)
+        if not self._is_resume:
+            require_kernel(training, self._kernel)
         try:
             self._single = SingleState(training, self._dataset, self._seed, self._device, self._own)
         except Exception as error:
@@ -168,6 +171,8 @@ class Probe:
             data=self._fingerprint.to_record(),
             grouping_problem=problem,
             can_compile=missing_compiler(self._device) is None,
+            kernel=" ".join(self._kernel.conditions.values()),
+            kernel_reason=self._kernel.reason,
             table=_found_in(dataset),
         )
 

@@ -16,10 +16,10 @@ from forge_tui.errors import SettingsError
 from forge_tui.kernels.library import Library, NoKernel
 from forge_tui.protocol.events import Event, ResourceWarned
 from forge_tui.protocol.job import Control, Job, Outcome
-from forge_tui.settings.schema import DataSettings, Settings, TrainingConfig
+from forge_tui.settings.schema import DataSettings, Settings, TrainingConfig, from_plain
 from forge_tui.training import checkpoint, kernel_choice
 from forge_tui.training.data import load_dataset
-from forge_tui.training.kernel_choice import choose_kernel
+from forge_tui.training.kernel_choice import choose_kernel, require_kernel
 from forge_tui.training.own_code import NONE, OwnCode
 from forge_tui.training.trainer import Trainer
 from forge_tui.worker.inspection import Probe
@@ -74,8 +74,9 @@ def test_what_the_native_kernel_cannot_do_is_eager_and_refused_where_it_is_asked
     found = chosen(tmp_path, **training)
     assert found.name == "eager"
     assert words in found.reason
+    asked = TrainingConfig(**NATIVE, **training)
     with pytest.raises(SettingsError, match=f"--kernel native: .*{words}.*use --kernel auto"):
-        chosen(tmp_path, **NATIVE, **training)
+        require_kernel(asked, chosen(tmp_path, **NATIVE, **training))
 
 
 def test_devices_data_and_losses_that_it_cannot_do(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_without_a_compiler_steps_are_eager_and_native_ones_are_refused(tmp_path
     no_compiler()
     assert chosen(tmp_path) == kernel_choice.Kernel(reason="no C++ compiler was found")
     with pytest.raises(SettingsError, match="no C\\+\\+ compiler was found"):
-        chosen(tmp_path, **NATIVE)
+        require_kernel(TrainingConfig(**NATIVE), chosen(tmp_path, **NATIVE))
 
 
 def test_a_refusal_comes_before_any_model_starts(make_job: Any) -> None:
@@ -135,6 +136,25 @@ def test_a_native_model_killed_anywhere_has_the_same_bytes_alone_and_in_a_group(
         assert bytes_of([alone]) == bytes_of([job])
         assert [record_of(one)["kernel"] for one in (alone, job, other)] == ["native"] * 3
         assert [record_of(one)["exact"] for one in (alone, job, other)] == [True] * 3
+
+
+def test_a_run_that_asked_for_it_continues_where_there_is_none(
+    make_job: Any, stop_after: Any, no_compiler: Any
+) -> None:
+    native_library()
+    job = make_job("run", {**SMALL, **NATIVE})
+    Trainer([job], lambda event: None, stop_after(10)).run()
+    no_compiler()
+    fingerprint = load_dataset(from_plain(job.settings), Path(job.working_directory)).fingerprint
+    assert fingerprint is not None
+    resumed = dataclasses.replace(job, data=fingerprint.to_record())
+    assert Probe(dataclasses.replace(resumed)).inspect().kernel == "eager"
+    events: list[Event] = []
+    assert Trainer([resumed], events.append, Control()).run() is Outcome.COMPLETED
+    assert (record_of(job)["kernel"], record_of(job)["exact"]) == ("eager", False)
+    warned = {event.kind: event.message for event in events if isinstance(event, ResourceWarned)}
+    assert warned["kernel"] == "cognate_planner_1 trains with eager steps: no C++ compiler was found"
+    assert "kernel native → eager" in warned["exactness"]
 
 
 def test_a_resume_keeps_the_kernel(make_job: Any, stop_after: Any) -> None:
