@@ -24,7 +24,7 @@ class _Plan(ctypes.Structure):
         ("features", _Integer), ("width", _Integer), ("hidden", _Integer), ("depth", _Integer), ("outputs", _Integer),
         ("batch", _Integer), ("is_classes", _Integer), ("is_decoupled", _Integer),
         ("beta1", _Double), ("beta2", _Double), ("epsilon", _Double), ("smoothing", _Double),
-        ("class_weights", _Address), ("inputs", _Address), ("targets", _Address),
+        ("class_weights", _Address),
     )  # fmt: skip
 
 
@@ -34,7 +34,8 @@ class _Steps(ctypes.Structure):
     _fields_ = (
         ("first_model", _Integer), ("models", _Integer), ("steps", _Integer),
         ("first_sample", _Long), ("samples", _Long), ("before", _Long),
-        ("orders", _Address), ("rates", _Address), ("rates_pitch", _Long), ("decays", _Address), ("losses", _Address),
+        ("inputs", _Address), ("targets", _Address), ("orders", _Address),
+        ("rates", _Address), ("rates_pitch", _Long), ("decays", _Address), ("losses", _Address),
         ("weights", _Address), ("averages", _Address), ("squares", _Address), ("scratch", _Address),
     )  # fmt: skip
 
@@ -43,9 +44,8 @@ class _Steps(ctypes.Structure):
 class PlannerPlan:
     """What is equal for all models and steps.
 
-    `batch`: samples per step; `is_classes`: cross entropy with `smoothing` (and `class_weights`, (outputs,); 0: equal),
-    else mean squared error; `is_decoupled`: AdamW. Addresses: `inputs` (rows, features), `targets` (rows,) int64 or
-    (rows, outputs).
+    `batch`: samples per step; `is_classes`: cross entropy with `smoothing` and the `class_weights` at this address,
+    (outputs,) (0: equal), else mean squared error; `is_decoupled`: AdamW.
     """
 
     features: int
@@ -61,8 +61,6 @@ class PlannerPlan:
     epsilon: float
     smoothing: float
     class_weights: int
-    inputs: int
-    targets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +80,9 @@ class Addresses:
 class PlannerSteps:
     """Some steps of one epoch, for all models.
 
-    `first_sample` of `samples` in the epoch begins them, after `before` steps of all training. Addresses: `orders`
-    (models, samples) int64, rows of the data; `losses` (models,) float64, sums over samples that grow. `rates` of each
-    step, then each model; `decays` of each model.
+    `first_sample` of `samples` in the epoch begins them, after `before` steps of all training. Addresses: `inputs`
+    (rows, features); `targets` (rows,) int64, or (rows, outputs); `orders` (models, samples) int64, of rows; `losses`
+    (models,) float64, sums over samples that grow. `rates` of each step, then each model; `decays` of each model.
     """
 
     models: int
@@ -92,6 +90,8 @@ class PlannerSteps:
     first_sample: int
     samples: int
     before: int
+    inputs: int
+    targets: int
     orders: int
     losses: int
     rates: Sequence[float]
@@ -144,7 +144,7 @@ class PreparedSteps:
         arrays = (self._rates, self._decays, kernel._weights, kernel._averages, kernel._squares)
         rates, decays, weights, averages, squares = (ctypes.addressof(array) for array in arrays)
         call = _Steps(
-            first, models, steps.steps, steps.first_sample, steps.samples, steps.before, steps.orders, rates,
-            steps.models, decays, steps.losses, weights, averages, squares, scratch,
+            first, models, steps.steps, steps.first_sample, steps.samples, steps.before, steps.inputs,
+            steps.targets, steps.orders, rates, steps.models, decays, steps.losses, weights, averages, squares, scratch,
         )  # fmt: skip
         kernel._train(ctypes.byref(kernel._plan), ctypes.byref(call))

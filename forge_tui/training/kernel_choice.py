@@ -12,7 +12,6 @@ from forge_tui.errors import SettingsError
 from forge_tui.kernels.library import Library, NoKernel, load_library
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training.data.dataset import Dataset, Task
-from forge_tui.training.data.stored import StoredRows
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.models.planner import depth_for
 from forge_tui.training.native_state import NativeState
@@ -85,7 +84,6 @@ def native_problem(training: TrainingConfig, dataset: Dataset, device: torch.dev
         "only planners are trained natively": training.model_type == "planner" and own.model is None,
         "a custom loss is not trained natively": own.loss is None,
         "tokens are not trained natively": dataset.vocabulary is None,
-        "data that is read from the disk is not trained natively": not isinstance(dataset.train_inputs, StoredRows),
         "only inputs and weights of float32 are trained natively": (
             dataset.train_inputs.dtype is torch.float32 and torch.get_default_dtype() is torch.float32
         ),

@@ -13,6 +13,7 @@ from forge_tui.kernels.library import Library
 from forge_tui.kernels.planner import ALIGNMENT, Addresses, PlannerKernel, PlannerPlan, PlannerSteps, PreparedSteps
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training.data.dataset import Dataset, Task
+from forge_tui.training.data.stored import StoredRows
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.models.planner import Planner
 from forge_tui.training.optimizers import EPSILON, Adam, Optimizer, Rates
@@ -24,6 +25,8 @@ from forge_tui.training.placed_data import PlacedData
 _CALL_SECONDS = 0.01
 # Arithmetic of one core, for that purpose only.
 _OPERATIONS_PER_SECOND = 6e10
+# What is read from the disk for a call, at most.
+_READ_BYTES = 32 << 20
 _CPU = torch.device("cpu")
 
 
@@ -34,7 +37,18 @@ class _Bound:
     kernel: PlannerKernel
     data: PlacedData
     optimizer: Optimizer
+    targets: Tensor
     tensors: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Samples:
+    """Of some steps: rows of `inputs` and `targets` in the order of each model, from number `first` on."""
+
+    inputs: Tensor
+    targets: Tensor
+    orders: Tensor
+    first: int
 
 
 class NativeState(GroupState):
@@ -61,7 +75,7 @@ class NativeState(GroupState):
     def train_epoch(self, data: PlacedData, seeds: Sequence[int], may_continue: Callable[[], bool]) -> bool:
         """Train the epoch's remaining steps, several per call; as `TrainingState.train_epoch`."""
         orders = data.batches.orders(seeds, self.epoch + 1)
-        most = self._steps_per_call()
+        most = self._steps_per_call(data)
         while (left := self._epoch_steps - self.step_in_epoch) > 0:
             wanted, steps = min(most, left), 0
             while steps < wanted and may_continue():
@@ -72,23 +86,31 @@ class NativeState(GroupState):
                 return False
         return True
 
-    def _steps_per_call(self) -> int:
+    def _steps_per_call(self, data: PlacedData) -> int:
         # Forward pass, gradients of activations and of weights: a product and a sum each, per weight and sample.
         operations = 6 * self.training.batch_size * sum(item.numel() for item in self.parameters)
-        return max(1, int(_CALL_SECONDS * _OPERATIONS_PER_SECOND / operations))
+        most = _CALL_SECONDS * _OPERATIONS_PER_SECOND / operations
+        inputs = data.batches.inputs
+        if isinstance(inputs, StoredRows):
+            sample = inputs.dtype.itemsize * inputs.shape[1]
+            most = min(most, _READ_BYTES / (sample * self.training.batch_size * len(self.progress)))
+        return max(1, int(most))
 
     def _train(self, data: PlacedData, orders: Tensor, steps: int) -> None:
         bound, optimizer = self._bound_to(data), self.optimizer
         assert isinstance(optimizer, Adam)
         factors = [self._rate_factor(self.step + number) for number in range(1, steps + 1)]
         models = len(self.progress)
+        samples = self._samples_of(data, bound, orders, steps)
         call = PlannerSteps(
             models=models,
             steps=steps,
-            first_sample=self.step_in_epoch * self.training.batch_size,
-            samples=data.batches.samples,
+            first_sample=samples.first,
+            samples=samples.orders.shape[1],
             before=optimizer.steps_taken,
-            orders=orders.data_ptr(),
+            inputs=samples.inputs.data_ptr(),
+            targets=samples.targets.data_ptr(),
+            orders=samples.orders.data_ptr(),
             losses=self.loss_sum.data_ptr(),
             rates=[rates.learning_rate * factor for factor in factors for rates in optimizer.rates],
             decays=[rates.weight_decay for rates in optimizer.rates],
@@ -97,6 +119,17 @@ class NativeState(GroupState):
         optimizer.has_stepped(steps)
         self.step += steps
         self.step_in_epoch += steps
+
+    def _samples_of(self, data: PlacedData, bound: _Bound, orders: Tensor, steps: int) -> _Samples:
+        """Rows on the disk are read."""
+        inputs, size = data.batches.inputs, self.training.batch_size
+        first = self.step_in_epoch * size
+        if isinstance(inputs, Tensor):
+            return _Samples(inputs, bound.targets, orders, first)
+        read = orders[:, first : first + steps * size]
+        rows = read.flatten()
+        numbers = torch.arange(len(rows)).view(read.shape)
+        return _Samples(inputs[rows].contiguous(), bound.targets[rows].contiguous(), numbers, 0)
 
     def _carry_out(self, kernel: PlannerKernel, steps: PreparedSteps, models: int) -> None:
         """Each thread has an equal share of the models."""
@@ -130,18 +163,17 @@ class NativeState(GroupState):
 
     def _bind(self, data: PlacedData) -> _Bound:
         optimizer, body, training = self.optimizer, self.network.body, self.training
-        inputs, targets = data.batches.inputs, data.train_targets
+        inputs, targets = data.batches.inputs, data.train_targets.contiguous()
         assert isinstance(optimizer, Adam)
         assert isinstance(body, Planner)
-        assert isinstance(inputs, Tensor)
         is_classes = data.task is Task.CLASSIFICATION
-        inputs, targets = inputs.contiguous(), targets.contiguous()
         if not is_classes:
             targets = targets.to(torch.float32)
         averages, squares = optimizer.moments
         weights: list[Tensor] = list(self.parameters)
         of_classes = [] if self._class_weights is None else [self._class_weights.contiguous()]
-        tensors = (inputs, *weights, *averages, *squares, *of_classes, *([] if is_classes else [targets]))
+        in_memory = [inputs] if isinstance(inputs, Tensor) else []
+        tensors = (*weights, *averages, *squares, *of_classes, *in_memory, *([] if is_classes else [targets]))
         if any(item.dtype is not torch.float32 or not item.is_contiguous() for item in tensors):
             raise ValueError("the native kernel takes contiguous tensors of float32")
         if is_classes and (targets.dtype is not torch.int64 or targets.min() < 0 or targets.max() >= body.outputs):
@@ -160,9 +192,7 @@ class NativeState(GroupState):
             epsilon=EPSILON,
             smoothing=training.label_smoothing,
             class_weights=of_classes[0].data_ptr() if of_classes else 0,
-            inputs=inputs.data_ptr(),
-            targets=targets.data_ptr(),
         )
         addresses = Addresses(*([item.data_ptr() for item in part] for part in (weights, averages, squares)))
         kernel = PlannerKernel(self._library, plan, addresses)
-        return _Bound(kernel, data, optimizer, (*tensors, targets))
+        return _Bound(kernel, data, optimizer, targets, tensors)

@@ -187,11 +187,11 @@ def test_threads_and_steps_per_call_change_no_byte(tmp_path: Path, monkeypatch: 
     dataset = load_dataset(settings, tmp_path)
     usual = native(settings, dataset)
     train(usual, placed(usual, dataset), SEEDS, 30)
-    assert usual._steps_per_call() > 30
+    assert usual._steps_per_call(placed(usual, dataset)) > 30
     torch.set_num_threads(2)
     monkeypatch.setattr(native_state, "_CALL_SECONDS", 0.0)
     other = native(settings, dataset)
-    assert other._steps_per_call() == 1
+    assert other._steps_per_call(placed(other, dataset)) == 1
     train(other, placed(other, dataset), SEEDS, 30)
     for number in range(len(SEEDS)):
         assert_equal(tensors_of(other, number), tensors_of(usual, number))

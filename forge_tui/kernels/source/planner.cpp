@@ -28,8 +28,6 @@ struct Plan {
     double beta1, beta2, epsilon;
     double smoothing;
     const float* class_weights;  // null: equal
-    const float* inputs;         // (rows of the data, features)
-    const void* targets;         // int64 (rows), or float (rows, outputs)
 };
 
 // Some steps of one epoch. Also in forge_tui/kernels/planner.py.
@@ -38,6 +36,8 @@ struct Steps {
     int32_t steps;
     int64_t first_sample, samples;  // of the first step; of the epoch
     int64_t before;                 // steps taken before these
+    const float* inputs;            // (rows of the data, features)
+    const void* targets;            // int64 (rows), or float (rows, outputs)
     const int64_t* orders;          // (all models, samples): rows of the data
     const double* rates;            // (steps, all models): learning rates
     int64_t rates_pitch;
@@ -133,7 +133,8 @@ struct Buffers {
 
 class Model {
    public:
-    Model(const Plan& plan, const Steps& steps, int model) : plan(plan), buffers(plan, steps.scratch) {
+    Model(const Plan& plan, const Steps& steps, int model)
+        : plan(plan), data(steps), buffers(plan, steps.scratch) {
         int number = 0;
         auto parameter = [&](ptrdiff_t count) {
             const ptrdiff_t first = count * model;
@@ -169,6 +170,7 @@ class Model {
 
    private:
     const Plan& plan;
+    const Steps& data;
     Buffers buffers;
     Linear enter, leave;
     Block blocks[kMostBlocks];
@@ -181,7 +183,7 @@ class Model {
         for (int first = 0; first < columns; first += kLanes) {
             const float* rows[kLanes];
             for (int lane = 0; lane < kLanes; ++lane)  // columns beyond the batch repeat its last sample
-                rows[lane] = plan.inputs +
+                rows[lane] = data.inputs +
                              batch.rows[first + lane < count ? first + lane : count - 1] * ptrdiff_t(features);
             float* to = buffers.inputs + first;
             for (int feature = 0; feature < whole_features; feature += kLanes) {
@@ -217,8 +219,8 @@ class Model {
         }
         apply(leave, of_block(buffers.state, plan.depth, plan.width), buffers.out, {});
         if (!plan.is_classes)
-            return squared_error(buffers.out, plan.outputs, columns, static_cast<const float*>(plan.targets), batch);
-        const CrossEntropy loss{static_cast<const int64_t*>(plan.targets), plan.class_weights, plan.outputs,
+            return squared_error(buffers.out, plan.outputs, columns, static_cast<const float*>(data.targets), batch);
+        const CrossEntropy loss{static_cast<const int64_t*>(data.targets), plan.class_weights, plan.outputs,
                                 float(plan.smoothing)};
         return loss(buffers.out, columns, batch);
     }
