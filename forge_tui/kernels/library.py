@@ -106,7 +106,8 @@ def _compile(compiler: Compiler, target: Path) -> str | None:
         raise NoKernel(f"{named(compiler.command[0])} was ended by {signal.Signals(-done.returncode).name}")
     if done.returncode == 0:
         return None
-    return f"{named(compiler.command[0])} refused the native kernel: {named(shortened(done.stdout.strip(), _MESSAGE))}"
+    words = named(shortened(done.stdout.strip(), _MESSAGE)) or f"exit status {done.returncode}, without a word"
+    return f"{named(compiler.command[0])} refused the native kernel: {words}"
 
 
 def _require_ours(path: Path) -> None:

@@ -42,6 +42,7 @@ from forge_tui.worker.rehearsal import rehearse
 
 _TURNS = 6
 _KEPT_BYTES = 64 << 20
+_EAGER = Kernel()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,7 +303,7 @@ class _Candidate:
         own: OwnCode,
         way: tuple[int, int, bool],
         rates: Sequence[tuple[float, float]],
-        kernel: Kernel,
+        kernel: Kernel = _EAGER,
     ) -> None:
         self.models, self.threads, self._compile = way
         self.state_seconds = self.compile_seconds = 0.0

@@ -79,6 +79,12 @@ def test_a_refusal_is_given_in_the_compilers_words_and_not_asked_for_again(stand
     assert calls_in(calls) == 2
 
 
+def test_a_silent_refusal_has_its_exit_status(stand_in: Write, cache: Path) -> None:
+    stand_in("exit 3")
+    with pytest.raises(NoKernel, match="refused the native kernel: exit status 3, without a word"):
+        load_library(cache)
+
+
 def test_a_compiler_that_was_killed_is_tried_again(compiled: Path, stand_in: Write, cache: Path) -> None:
     calls = stand_in("kill -9 $$")
     with pytest.raises(NoKernel, match="was ended by SIGKILL"):
