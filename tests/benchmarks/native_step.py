@@ -58,8 +58,8 @@ def measure(size: int, models: int, options: argparse.Namespace, library: Librar
         side.epoch()
     found = list(zip(*([side.epoch() for side in sides] for _ in range(options.rounds)), strict=True))
     eager, native = ((min(one), statistics.median(one)) for one in found)
-    columns = (f"{least:10.1f}{middle:10.1f}" for least, middle in (eager, native))
-    print(f"{size:>10,} × {models:<4}{''.join(columns)}{eager[0] / native[0]:10.2f}{eager[1] / native[1]:10.2f}")
+    columns = (*eager, *native, eager[0] / native[0], eager[1] / native[1])
+    print(f"{size:>10,} × {models:<4}" + "".join(f"{value:11.2f}" for value in columns))
 
 
 def main() -> None:
@@ -72,9 +72,8 @@ def main() -> None:
     torch.set_num_threads(1)
     prepare_process(CPU)
     print(f"{machine()}; batches of {options.batch}; µs of CPU time per model and step, {options.rounds} rounds")
-    print(
-        f"{'size × models':>15}{'eager min':>12}{'median':>10}{'native min':>10}{'median':>10}{'min':>10}{'median':>10}"
-    )
+    columns = ("eager min", "median", "native min", "median", "ratio min", "median")
+    print(f"{'size × models':>17}" + "".join(f"{name:>11}" for name in columns))
     library = load_library()
     for case in options.cases.split(","):
         size, models = map(int, case.split("x"))
