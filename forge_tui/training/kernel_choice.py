@@ -91,7 +91,6 @@ def native_problem(training: TrainingConfig, dataset: Dataset, device: torch.dev
         "GrokFast is not native": not training.grokfast_enabled,
         "gradient clipping is not native": not training.gradient_clip,
         "gradient accumulation is not native": training.accumulate == 1,
-        "averaged weights are not native": not training.weights_average,
         f"--precision {training.precision} is not native": training.precision == "float32",
         "--compile trains by torch.compile": not training.compile,
         "planners of so many blocks are not trained natively": depth_for(training.model_size) <= _MOST_BLOCKS,

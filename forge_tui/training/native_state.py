@@ -87,6 +87,8 @@ class NativeState(GroupState):
         return True
 
     def _steps_per_call(self, data: PlacedData) -> int:
+        if self.training.weights_average:
+            return 1  # the average follows every step
         # Forward pass, gradients of activations and of weights: a product and a sum each, per weight and sample.
         operations = 6 * self.training.batch_size * sum(item.numel() for item in self.parameters)
         most = _CALL_SECONDS * _OPERATIONS_PER_SECOND / operations
@@ -117,6 +119,7 @@ class NativeState(GroupState):
         )
         self._carry_out(bound.kernel, bound.kernel.prepared(call), models)
         optimizer.has_stepped(steps)
+        self.average.follow()
         self.step += steps
         self.step_in_epoch += steps
 

@@ -33,7 +33,6 @@ NOT_NATIVE: dict[str, tuple[dict[str, Any], str]] = {
     "GrokFast": ({"grokfast_enabled": True}, "GrokFast"),
     "clipping": ({"gradient_clip": 1.0}, "clipping"),
     "accumulation": ({"accumulate": 2}, "accumulation"),
-    "averaging": ({"weights_average": 0.9}, "averaged weights"),
     "bfloat16": ({"precision": "bfloat16"}, "--precision bfloat16"),
     "torch.compile": ({"compile": True}, "--compile"),
 }
@@ -119,9 +118,13 @@ def kernel_of(job: Job) -> str:
     return str(found.record["environment"]["kernel"])
 
 
-def test_a_native_model_killed_anywhere_has_the_same_bytes_alone_and_in_a_group(make_job: Any, stop_after: Any) -> None:
+@pytest.mark.parametrize("options", [{}, {"weights_average": 0.9}], ids=["plain", "averaged weights"])
+def test_a_native_model_killed_anywhere_has_the_same_bytes_alone_and_in_a_group(
+    make_job: Any, stop_after: Any, options: dict[str, Any]
+) -> None:
     native_library()
-    whole, broken = (jobs_of(make_job, name, training={**SMALL, **NATIVE}) for name in ("whole", "broken"))
+    training = {**SMALL, **NATIVE, **options}
+    whole, broken = (jobs_of(make_job, name, training=training) for name in ("whole", "broken"))
     run(whole)
     assert run(broken, stop_after(10))[0] is Outcome.STOPPED
     assert kernel_of(broken[0]) == "native"
@@ -131,7 +134,7 @@ def test_a_native_model_killed_anywhere_has_the_same_bytes_alone_and_in_a_group(
     assert bytes_of(broken) == bytes_of(whole)
     assert not [event for event in events if isinstance(event, ResourceWarned)]
     for job, other in zip(whole, broken, strict=True):
-        (alone,) = [one for one in jobs_of(make_job, "alone", training={**SMALL, **NATIVE}) if one.model == job.model]
+        (alone,) = [one for one in jobs_of(make_job, "alone", training=training) if one.model == job.model]
         Trainer([alone], lambda event: None, Control()).run()
         assert bytes_of([alone]) == bytes_of([job])
         assert [record_of(one)["kernel"] for one in (alone, job, other)] == ["native"] * 3

@@ -221,6 +221,26 @@ def test_a_rate_that_is_set_counts_from_the_next_step(tmp_path: Path) -> None:
     assert not torch.equal(state.parameters[0][1], before[0][1])
 
 
+def test_averaged_weights_follow_every_step(tmp_path: Path) -> None:
+    settings = settings_of(weights_average=0.9)
+    dataset = load_dataset(settings, tmp_path)
+    state = native(settings, dataset)
+    data, averages = placed(state, dataset), []
+    for step in range(6):
+        train(state, data, SEEDS, 1)
+        now = [item.detach().clone() for item in state.parameters]
+        averages = now if step == 0 else [torch.lerp(old, new, 0.1) for old, new in zip(averages, now, strict=True)]
+        assert all(
+            torch.allclose(*pair, atol=1e-7) for pair in zip(averages, state.average.state().values(), strict=True)
+        )
+    other = native(settings, dataset)
+    train(other, placed(other, dataset), SEEDS, 6)
+    for number in range(len(SEEDS)):
+        assert_equal(tensors_of(other, number), tensors_of(state, number))
+        for name, weight in state.final_weights(number).items():
+            assert name.startswith("feature") or not torch.equal(weight, state.weights(number)[name])
+
+
 def test_its_tensors_are_those_of_an_eager_model(tmp_path: Path) -> None:
     settings = settings_of()
     dataset = load_dataset(settings, tmp_path)
