@@ -52,7 +52,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """As `private_directories`, for what modules and sessions share: such fixtures are made before a test's own."""
     home = tmp_path_factory.mktemp("home")
+    base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
+        # One for all test processes: the native kernel is compiled once.
+        patch.setenv("XDG_CACHE_HOME", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"))
         patch.setenv("XDG_STATE_HOME", str(home / "state"))
         patch.setenv("XDG_CONFIG_HOME", str(home / "config"))
         patch.setenv("XDG_CONFIG_DIRS", str(home / "site"))

@@ -9,7 +9,11 @@ from typing import Any, Literal
 
 REST = "the rest"
 """Of a training function: the forward pass, and all that is not one of the other phases."""
-PHASES = ("data", "forward", REST, "backward", "optimizer", "validation", "records", "checkpoints", "waiting")
+NATIVE_STEP = "native step"
+"""Of a model with a native kernel: the order of an epoch, the forward and the backward pass, and the optimizer."""
+PHASES = (
+    "data", "forward", REST, "backward", "optimizer", NATIVE_STEP, "validation", "records", "checkpoints", "waiting",
+)  # fmt: skip
 """In the order of a table. `records`: metrics and reports to the runner; `waiting`: pauses and verdicts."""
 
 DIRECTORY = "profile"

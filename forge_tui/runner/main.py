@@ -215,7 +215,7 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
         alone = known.found["grouping_problem"] is not None
         ways = run_planner.candidates(settings, known.resources, known.others, alone=alone, on=on)
         found = run_planner.measure_ways(ways, known.ask, run_planner.SECONDS)
-        if known.found["can_compile"]:
+        if known.found["can_compile"] and settings.training.kernel != "native":
             found |= run_planner.measure_ways(
                 run_planner.compiled_way(run_planner.estimate_ways(settings, found, startup)),
                 known.ask,

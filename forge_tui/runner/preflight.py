@@ -87,6 +87,14 @@ class Preflight:
         may_be_gpus = bool(self.resources.gpus) and settings.resources.device != "cpu"
         return self.devices.reason if self.devices.kind != "cpu" or may_be_gpus else None
 
+    def kernel_reasons(self, earlier: Earlier | None) -> tuple[tuple[str, str], ...]:
+        """The decision about the steps of a new run's models; those of a resumed one keep theirs."""
+        kernel = self.found.get("kernel")
+        if kernel is None or earlier is not None:
+            return ()
+        reason = self.found["kernel_reason"]
+        return (("kernel", f"{kernel.partition(' ')[0]} steps{f': {reason}' if reason else ''}"),)
+
     def remembered(self, settings: Settings) -> Remembered:
         """Earlier measurements of this configuration; in a sweep, of its largest one."""
         busy = (self.resources.others_cpu_percent or 0.0) > _QUIET_PERCENT or self.others.workers > 0
@@ -235,7 +243,7 @@ def make_plan(settings: Settings, known: Preflight, earlier: Earlier | None) -> 
         resources=known.resources,
         threads=chosen.threads,
         fuse=chosen.fuse,
-        reasons=(*(() if place is None else (("place", place),)), *chosen.reasons),
+        reasons=(*(() if place is None else (("place", place),)), *known.kernel_reasons(earlier), *chosen.reasons),
         job=replace(known.job, device=known.devices.kind),
         memory_estimate=None if estimate is None else max(chosen.worker_bytes or 0, estimate),
         devices=known.devices.uuids,

@@ -74,6 +74,7 @@ class Remembered:
             "data": {name: inspection[name] for name in ("parameters", "train_samples", "validation_samples")},
             "shape": {name: inspection[name] for name in ("features", "classes", "task")},
             "training": {name: value for name, value in training if name not in _WITHOUT_EFFECT},
+            "kernel": inspection.get("kernel"),
             "own code": None,
         }
         if own_functions(settings.training):

@@ -151,6 +151,13 @@ class TrainingConfig:
         bool,
         Rule(description="torch.compile the model: about 30 s to compile; speeds up some models; needs a C++ compiler"),
     ] = field(default=False, kw_only=True)
+    kernel: Annotated[
+        Literal["auto", "eager", "native"],
+        Rule(
+            description="what carries out a training step: torch operations (eager), or for planners on features a "
+            "native kernel, compiled once by the machine's C++ compiler; auto: native where it can and is faster",
+        ),
+    ] = field(default="auto", kw_only=True)
     patience: Annotated[
         int,
         Rule(

@@ -1,4 +1,4 @@
-"""The places of the user's settings file and state. No schema here: the UI needs them before its first paint."""
+"""The places of the user's settings file, state and cache. No schema here: the UI needs them before its first paint."""
 
 from __future__ import annotations
 
@@ -25,3 +25,8 @@ def state_directory() -> Path:
     if named:
         return Path(named).expanduser().absolute()
     return platformdirs.user_state_path("forge-tui", appauthor=False)
+
+
+def cache_directory() -> Path:
+    """The directory of what can be made again: `XDG_CACHE_HOME`/forge-tui or the platform's."""
+    return platformdirs.user_cache_path("forge-tui", appauthor=False)

@@ -77,11 +77,16 @@ class Member(ModelPlace):
             "had another one there",
         )
 
-    def continues_alike(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-        """Whether the conditions that bytes depend on are those of the checkpoint; a difference is reported."""
+    def continues_alike(self, before: Mapping[str, Any], now: Mapping[str, Any], why_kernel: str = "") -> bool:
+        """Whether the conditions that bytes depend on are those of the checkpoint; a difference is reported.
+
+        `why_kernel`: why another kernel trains it than before, if one does.
+        """
         changed = [name for name, value in now.items() if before.get(name, value) != value]
         if changed:
             what = ", ".join(f"{name} {before.get(name)} → {now[name]}" for name in changed)
+            if "kernel" in changed and why_kernel:
+                what += f": {why_kernel}"
             words = f"{self.job.model} continues under other conditions ({what}): its bytes may differ slightly"
             self.report.warn("exactness", words)
         return not changed

@@ -116,6 +116,7 @@ def model_record(
         "threads": job.threads,
         "group": group,
         "device": job.device,
+        "kernel": state.kernel,
         "learning_rate_factor": factor,
         "exact": progress.exact,
         **_code(),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from forge_tui.settings.schema import TrainingConfig
 
-_EPSILON = 1e-8
+EPSILON = 1e-8
 _MOMENTUM = 0.95
 
 
@@ -85,10 +85,24 @@ class Adam:
                 beta1=self._betas[0],
                 beta2=self._betas[1],
                 weight_decay=rates.weight_decay,
-                eps=_EPSILON,
+                eps=EPSILON,
                 amsgrad=False,
                 maximize=False,
             )
+
+    @property
+    def moments(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The averages of gradients and of their squares, one per parameter."""
+        return self._averages, self._squares
+
+    @property
+    def steps_taken(self) -> int:
+        """The number of steps, equal for all parameters."""
+        return int(self._counts[0].item())
+
+    def has_stepped(self, steps: int) -> None:
+        """Count steps that something else has done, with these parameters and moments."""
+        torch._foreach_add_(self._counts, float(steps))
 
     def state(self) -> dict[str, Tensor]:
         """Moment estimates and steps; empty before the first step."""

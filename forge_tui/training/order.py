@@ -49,9 +49,18 @@ class Batches:
         """Batches per epoch."""
         return -(-self.samples // self._batch_size)
 
+    @property
+    def inputs(self) -> Tensor | StoredRows:
+        """All samples, in the order of the data."""
+        return self._inputs
+
+    def orders(self, seeds: Sequence[int], epoch: int) -> Tensor:
+        """The rows of the data in the order of each seed in `epoch`, (M, samples)."""
+        return torch.stack([self._order(seed, epoch) for seed in seeds])
+
     def epochs(self, seeds: Sequence[int], epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of `epoch` for several models at once, (M, N, …), each in the order of its seed."""
-        orders = torch.stack([self._order(seed, epoch) for seed in seeds])
+        orders = self.orders(seeds, epoch)
         size = self._batch_size
         if self._bytes * len(seeds) <= _GATHER_BYTES:
             inputs, targets = _gather(self._inputs, orders), _gather(self._targets, orders)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -106,6 +106,18 @@ class TrainingState(ABC):
 
     # --- training
 
+    kernel = "eager"
+    """What carries out a step: `eager` torch operations, or a `native` kernel."""
+
+    def train_epoch(self, data: PlacedData, seeds: Sequence[int], may_continue: Callable[[], bool]) -> bool:
+        """Train the epoch's remaining steps; False where `may_continue`, asked before each step, forbids one."""
+        for inputs, targets in self.batches(data, seeds):
+            if not may_continue():
+                return False
+            self.loss(data, inputs, targets).backward()
+            self.update()
+        return True
+
     @abstractmethod
     def batches(self, data: PlacedData, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """The remaining batches of the epoch, in the order of each model's seed."""
@@ -137,7 +149,7 @@ class TrainingState(ABC):
         self.filter.apply()
         if training.gradient_clip:
             clip(self.parameters, training.gradient_clip, len(self.progress))
-        self.optimizer.step(self._rate_factor())
+        self.optimizer.step(self._rate_factor(self.step))
         for parameter in self.parameters:
             parameter.grad = None
         self.average.follow()
@@ -153,10 +165,10 @@ class TrainingState(ABC):
         first = self.step_in_epoch - self.step_in_epoch % batches
         return loss * (samples / (min((first + batches) * size, self._samples) - first * size))
 
-    def _rate_factor(self) -> float:
-        """The schedule's factor on the learning rates in the newest step."""
+    def _rate_factor(self, step: int) -> float:
+        """The schedule's factor on the learning rates in a step."""
         training = self.training
-        return factor_at(training.schedule, self.step, training.length * self._epoch_steps, training.warmup_steps)
+        return factor_at(training.schedule, step, training.length * self._epoch_steps, training.warmup_steps)
 
     def learning_rate(self, model: int) -> float:
         """A model's base learning rate, before the schedule."""
@@ -164,7 +176,7 @@ class TrainingState(ABC):
 
     def scheduled_rate(self, model: int) -> float:
         """A model's learning rate in the newest step."""
-        return self.learning_rate(model) * self._rate_factor()
+        return self.learning_rate(model) * self._rate_factor(self.step)
 
     def set_learning_rate(self, model: int, rate: float) -> None:
         """Set a model's base learning rate from the next step on."""

@@ -25,7 +25,7 @@ from forge_tui.training.data.load import load_dataset
 from forge_tui.training.data.unchanged import require_same, require_untouched
 from forge_tui.training.departures import AtRung, Departures
 from forge_tui.training.final_figures import FinalMeasurement
-from forge_tui.training.group_state import GroupState
+from forge_tui.training.kernel_choice import NATIVE, Kernel, choose_kernel, kernel_before, new_state
 from forge_tui.training.member import Member
 from forge_tui.training.members import Left, Members
 from forge_tui.training.metadata import config_record
@@ -38,7 +38,7 @@ from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.process import give_back_memory, prepare_process
 from forge_tui.training.resuming import encoder_of, newest_checkpoints, note_where_from
 from forge_tui.training.saving import Saving
-from forge_tui.training.state import SingleState, TrainingState, environment
+from forge_tui.training.state import TrainingState, environment
 
 _RECENT_EPOCHS = 20
 
@@ -69,6 +69,7 @@ class Trainer:
         self._settings = from_plain(first.settings)
         self._metrics = table_of(self._settings.training)
         self._own = NONE
+        self._kernel = Kernel()
         self._working_directory = Path(first.working_directory)
         self._device = torch.device(first.device)
         self._environment = {**environment(first.threads, self._device), "group": len(jobs)}
@@ -108,6 +109,7 @@ class Trainer:
         found = newest_checkpoints(self._members)
         self._dataset = self._load(found)
         self._saving.encodes(self._dataset.encoder)
+        self._choose_kernel(found)
         state = self._new_state()
         self._resume(state, found)
         for member in self._members:
@@ -163,16 +165,23 @@ class Trainer:
         encoder = encoder_of(found)
         return dataset if encoder in (None, dataset.encoder) else load(encoder=encoder)
 
+    def _choose_kernel(self, found: Sequence[Checkpoint]) -> None:
+        """Decide what carries out the steps; a resume keeps it."""
+        training = self._members[0].training
+        before = kernel_before(found[0].record["environment"]) if found else None
+        self._kernel = choose_kernel(training, self._dataset, self._device, self._own, before=before)
+        self._environment.update(self._kernel.conditions)
+        if training.kernel == NATIVE and self._kernel.library is None:
+            # The run began where there was a native kernel.
+            for member in self._members:
+                member.warn_once("kernel", f"{member.job.model} trains with eager steps: {self._kernel.reason}")
+
     def _new_state(self) -> TrainingState:
         """Untrained models."""
-        dataset, training = self._dataset, self._members[0].training
         seeds = [member.job.seed for member in self._members]
-        state: TrainingState
-        if len(seeds) == 1:
-            state = SingleState(training, dataset, seeds[0], self._device, self._own)
-        else:
-            rates = [Rates(member.training.learning_rate, member.training.weight_decay) for member in self._members]
-            state = GroupState(training, dataset, seeds, self._device, self._own, rates)
+        rates = [Rates(member.training.learning_rate, member.training.weight_decay) for member in self._members]
+        training = self._members[0].training
+        state = new_state(training, self._dataset, seeds, self._device, self._own, self._kernel, rates)
         for number, (member, progress) in enumerate(zip(self._members, state.progress, strict=True)):
             progress.started, progress.exact = time.time(), member.job.exact
             self._set_learning_rate(state, number, member)
@@ -195,7 +204,9 @@ class Trainer:
         training = set(range(len(found))) - set(self._finished(state))
         self._environment["group"] = len(training)
         for number in training:
-            if not self._members[number].continues_alike(found[number].record["environment"], self._environment):
+            before = found[number].record["environment"]
+            before = {**before, "kernel": kernel_before(before)}
+            if not self._members[number].continues_alike(before, self._environment, self._kernel.reason):
                 state.progress[number].exact = False
 
     def _finished(self, state: TrainingState) -> list[int]:
@@ -210,13 +221,8 @@ class Trainer:
     def _train_epoch(self, state: TrainingState, data: PlacedData) -> bool:
         """Train the epoch's remaining steps; False if a stop came first."""
         begun, paused = time.perf_counter(), self._control.paused_seconds
-        continues = True
-        for inputs, targets in state.batches(data, [member.job.seed for member in self._members]):
-            if not self._control.may_continue():
-                continues = False
-                break
-            state.loss(data, inputs, targets).backward()
-            state.update()
+        seeds = [member.job.seed for member in self._members]
+        continues = state.train_epoch(data, seeds, self._control.may_continue)
         spent = time.perf_counter() - begun - (self._control.paused_seconds - paused)
         state.epoch_seconds += spent
         state.seconds += spent

@@ -27,7 +27,7 @@ from forge_tui.training.checkpoint_writer import copied_to_cpu, is_copied
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.failures import is_out_of_memory
-from forge_tui.training.group_state import GroupState
+from forge_tui.training.kernel_choice import Kernel, choose_kernel, new_state, require_kernel
 from forge_tui.training.metrics.selectable import require_selectable
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.optimizers import Rates
@@ -42,6 +42,7 @@ from forge_tui.worker.rehearsal import rehearse
 
 _TURNS = 6
 _KEPT_BYTES = 64 << 20
+_EAGER = Kernel()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,7 @@ class Probe:
         self._meter = MemoryMeter(job.device)
         prepare_process(torch.device(job.device))
         self._plain, self._where = job.settings, Path(job.working_directory)
+        self._is_resume = job.data is not None
         self._known = [] if job.data is None else RunData.from_record(job.data).all()
         self._version = self._known[0].version if self._known else job.data_version
         self._seed, self._device = job.seed, torch.device(job.device)
@@ -125,6 +127,9 @@ class Probe:
         training = self._settings.training
         if training.compile and (missing := missing_compiler(self._device)):
             raise SettingsError(f"--compile needs {missing}")
+        self._kernel = choose_kernel(training, self._dataset, self._device, self._own)
+        if not self._is_resume:
+            require_kernel(training, self._kernel)
         try:
             self._single = SingleState(training, self._dataset, self._seed, self._device, self._own)
         except Exception as error:
@@ -170,6 +175,8 @@ class Probe:
             data=self._fingerprint.to_record(),
             grouping_problem=problem,
             can_compile=missing_compiler(self._device) is None,
+            kernel=" ".join(self._kernel.conditions.values()),
+            kernel_reason=self._kernel.reason,
             table=_found_in(dataset),
         )
 
@@ -202,7 +209,8 @@ class Probe:
         training = self._settings.training
         sizes = {models: self._bytes(models) for models, _, _ in ways}
         candidates = [
-            _Candidate(self._settings, self._dataset, self._seed, self._device, self._own, way, rates) for way in ways
+            _Candidate(self._settings, self._dataset, self._seed, self._device, self._own, way, rates, self._kernel)
+            for way in ways
         ]
         saving = _save_seconds(self._single)
         fits = [size <= most_bytes and self._fits_device(models, most_device_bytes) for models, size in sizes.items()]
@@ -298,6 +306,7 @@ class _Candidate:
         own: OwnCode,
         way: tuple[int, int, bool],
         rates: Sequence[tuple[float, float]],
+        kernel: Kernel = _EAGER,
     ) -> None:
         self.models, self.threads, self._compile = way
         self.state_seconds = self.compile_seconds = 0.0
@@ -306,9 +315,10 @@ class _Candidate:
         models = self.models
         self._seeds = [seed + number for number in range(models)]
         # Compiling takes many times as long as measuring: only on request.
-        asked = replace(settings, training=replace(settings.training, compile=self._compile))
+        training = replace(settings.training, compile=self._compile)
         each = [Rates(*rates[number % len(rates)]) for number in range(models)] if rates else None
-        self._build = partial(_state, asked, dataset, self._seeds, device, own, each)
+        kernel = Kernel() if self._compile else kernel
+        self._build = partial(new_state, training, dataset, self._seeds, device, own, kernel, each)
         self._place = partial(PlacedData, dataset, batch_size=settings.training.batch_size, device=device)
         self._kept: tuple[TrainingState, PlacedData] | None = None
 
@@ -343,19 +353,17 @@ class _Candidate:
 
     def _train(self, state: TrainingState, data: PlacedData, limit: float) -> _Turn:
         """Train for `limit` wall-clock seconds, at least one step; a GPU is given steps for so long."""
-        done, epoch = 0, 0
-        used = self._now()
+        epoch, before, used = 0, state.step, self._now()
         begun = time.perf_counter()
-        while True:
+
+        def may_continue() -> bool:
+            return state.step == before or time.perf_counter() - begun < limit
+
+        while may_continue():
             state.epoch, state.step_in_epoch = epoch, 0
             epoch += 1
-            for batch, wanted in state.batches(data, self._seeds):
-                state.loss(data, batch, wanted).backward()
-                state.update()
-                done += 1
-                if time.perf_counter() - begun >= limit:
-                    spent = self._now() - used
-                    return _Turn(done, spent, time.perf_counter() - begun)
+            state.train_epoch(data, self._seeds, may_continue)
+        return _Turn(state.step - before, self._now() - used, time.perf_counter() - begun)
 
     def _now(self) -> float:
         """Seconds that count: the thread's CPU time; on a GPU the wall-clock time when it has done all so far."""
@@ -407,16 +415,3 @@ def _save_seconds(state: TrainingState) -> float:
         begun = time.perf_counter()
         checkpoint.save_checkpoint(Path(place), 1, state.tensors(0), state.record(0))
         return time.perf_counter() - begun
-
-
-def _state(
-    settings: Settings,
-    dataset: Dataset,
-    seeds: Sequence[int],
-    device: torch.device,
-    own: OwnCode,
-    rates: Sequence[Rates] | None,
-) -> TrainingState:
-    if len(seeds) > 1:
-        return GroupState(settings.training, dataset, seeds, device, own, rates)
-    return SingleState(settings.training, dataset, seeds[0], device, own)

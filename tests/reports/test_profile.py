@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from native import native_library
 from running import SMALL, forge
 
-from forge_tui.protocol.profile import PHASES, REST, Doubled, OperationCost, PhaseCost, WorkerProfile
+from forge_tui.protocol.profile import NATIVE_STEP, PHASES, REST, Doubled, OperationCost, PhaseCost, WorkerProfile
 from forge_tui.reports.profile import MeasuredWorker, endless
 from forge_tui.reports.profile_hints import Conditions, hints
 from forge_tui.reports.profile_table import profile_text, time_text
@@ -34,7 +35,8 @@ WORKER = WorkerProfile(
 )  # fmt: skip
 CHEAP = replace(WORKER, doubled=Doubled(32, 1e-3, 1.1e-3))
 QUICK = ("--policy", "dedicated")  # at normal priority
-BUILT_IN = [phase for phase in PHASES if phase != REST]
+EAGER = ("--kernel", "eager")
+BUILT_IN = [phase for phase in PHASES if phase not in (REST, NATIVE_STEP)]
 ALONE = Conditions(workers=1, models=1, fuse=1, cpus=1)
 
 
@@ -48,9 +50,9 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory
 @pytest.mark.usefixtures("_elsewhere")
 def test_two_workers_measure_themselves_and_nothing_is_left(tmp_path: Path) -> None:
     done = forge(
-        "profile", *SMALL, "--models", "3", "--mode", "parallel", "--workers", "2", "--memory-per-worker-gb", "0.1",
-        "--epochs", "1", "--patience", "1", "--checkpoint-interval", "2", "--seconds", "0.3", "--json",
-        "--trace", "trace.json",
+        "profile", *SMALL, *EAGER, "--models", "3", "--mode", "parallel", "--workers", "2",
+        "--memory-per-worker-gb", "0.1", "--epochs", "1", "--patience", "1", "--checkpoint-interval", "2", "--seconds",
+        "0.3", "--json", "--trace", "trace.json",
     )  # fmt: skip
     found = json.loads(done.stdout)
     workers = [WorkerProfile.from_record(record) for record in found["workers"]]
@@ -76,7 +78,7 @@ def test_two_workers_measure_themselves_and_nothing_is_left(tmp_path: Path) -> N
 def test_a_group_is_one_worker_and_the_table_says_so() -> None:
     done = forge(
         "profile", "--model-size", "2000", "--policy", "dedicated", "--threads", "1", "--models", "3",
-        "--mode", "parallel", "--workers", "1", "--fuse", "3", "--seconds", "0.2",
+        "--mode", "parallel", "--workers", "1", "--fuse", "3", "--seconds", "0.2", *EAGER,
     )  # fmt: skip
     lines = done.stdout.splitlines()
     assert lines[0].startswith("Worker 1: cognate_planner_1 and 2 more together, cpu, 1 thread; ")
@@ -85,6 +87,18 @@ def test_a_group_is_one_worker_and_the_table_says_so() -> None:
     assert lines[10].startswith("a step")
     assert any(line.startswith(("hint: ", "no hint: ")) for line in lines)
     assert "measuring each worker for about 0.2 s" in done.stderr
+
+
+@pytest.mark.usefixtures("_elsewhere")
+def test_a_native_step_is_one_phase() -> None:
+    native_library()
+    done = forge("profile", *SMALL, "--models", "1", "--checkpoint-interval", "2", "--seconds", "0.2", "--json", *QUICK)
+    (worker,) = (WorkerProfile.from_record(record) for record in json.loads(done.stdout)["workers"])
+    assert {cost.phase for cost in worker.phases} == {NATIVE_STEP, "validation", "records", "checkpoints"}
+    (step,) = [cost for cost in worker.phases if cost.phase == NATIVE_STEP]
+    assert (step.times, step.every) == (worker.steps, "step")
+    assert step.seconds == step.once > 0
+    assert (worker.operations, worker.doubled) == ((), None)
 
 
 FUNCTION = """

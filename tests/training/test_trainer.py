@@ -25,7 +25,7 @@ from forge_tui.protocol.events import (
 )
 from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.settings.schema import TrainingConfig, from_plain
-from forge_tui.training import random_state, state
+from forge_tui.training import group_state, random_state, state
 from forge_tui.training.data import load_dataset
 from forge_tui.training.export import load_model
 from forge_tui.training.failures import Diverged
@@ -244,7 +244,8 @@ def test_models_of_early_versions_are_loaded_and_not_gone_on_with(
 ) -> None:
     job = make_job(training={"epochs": 2, "model_size": 20_000})
     with monkeypatch.context() as patch:
-        patch.setattr(state, "new_network", early)
+        for module in (state, group_state):
+            patch.setattr(module, "new_network", early)
         train(job)
     assert load_model(stem(job)).body.leave.weight.shape[1] % 8
     stem(job).with_suffix(".json").unlink()
@@ -327,6 +328,6 @@ def test_a_way_is_measured_by_what_it_computes_not_by_how_long_others_kept_it_wa
     monkeypatch.setattr(SingleState, "update", busy_update)
     monkeypatch.setattr(time, "thread_time", lambda: used)
     monkeypatch.setattr(time, "perf_counter", lambda: passed)
-    (way,) = Probe(make_job()).measure([(1, 1, False)], 0.6, most_bytes=float("inf")).ways
+    (way,) = Probe(make_job(training={"kernel": "eager"})).measure([(1, 1, False)], 0.6, most_bytes=float("inf")).ways
     assert way.steps_per_second == pytest.approx(1_000)
     assert way.cpu_share == pytest.approx(3 / 13, rel=0.1)

@@ -32,6 +32,7 @@ class Planner(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, shape: Shape) -> None:
         super().__init__()
+        self.features, self.outputs, self.width, self.hidden = inputs, outputs, shape.width, shape.hidden
         self.enter = Linear(inputs, shape.width)
         self.blocks = nn.Sequential(*(ResidualBlock(shape.width, shape.hidden) for _ in range(shape.depth)))
         self.leave = Linear(shape.width, outputs)

@@ -18,10 +18,11 @@ from torch import Tensor
 from forge_tui.protocol.events import CheckpointSaved, Event
 from forge_tui.protocol.job import Control, Job
 from forge_tui.protocol.metrics import Metrics
-from forge_tui.protocol.profile import Doubled, Every, PhaseCost, WorkerProfile
+from forge_tui.protocol.profile import NATIVE_STEP, Doubled, Every, PhaseCost, WorkerProfile
 from forge_tui.training.departures import AtRung
 from forge_tui.training.failures import is_out_of_memory
 from forge_tui.training.group_state import GroupState
+from forge_tui.training.kernel_choice import NATIVE
 from forge_tui.training.members import Left
 from forge_tui.training.model_place import Publish, publish_here
 from forge_tui.training.placed_data import PlacedData
@@ -92,6 +93,11 @@ class ProfiledTrainer(Trainer):
 
     def _train_epoch(self, state: TrainingState, data: PlacedData) -> bool:
         match self._stage:
+            case Stage.WARM_UP | Stage.TIMED if state.kernel == NATIVE:
+                return self._native_steps(state, data)
+            case Stage.TRACED if state.kernel == NATIVE:
+                self._write_untraced(data)
+                return super()._train_epoch(state, data)
             case Stage.WARM_UP | Stage.TIMED:
                 return self._timed_steps(state, data)
             case Stage.TRACED:
@@ -123,6 +129,27 @@ class ProfiledTrainer(Trainer):
             state.update()
             clock.mark("optimizer")
             self._steps += 1
+        spent = time.perf_counter() - begun
+        state.epoch_seconds += spent
+        state.seconds += spent
+        return continues
+
+    def _native_steps(self, state: TrainingState, data: PlacedData) -> bool:
+        """As `_timed_steps`: such steps have no phases."""
+        before, continues = self._steps, True
+
+        def may_continue() -> bool:
+            nonlocal continues
+            if self._is_over:
+                return False
+            continues = self._control.may_continue()
+            self._steps += continues
+            return continues
+
+        begun = time.perf_counter()
+        self._clock.start()
+        state.train_epoch(data, [member.job.seed for member in self._members], may_continue)
+        self._clock.mark(NATIVE_STEP, times=self._steps - before)
         spent = time.perf_counter() - begun
         state.epoch_seconds += spent
         state.seconds += spent
@@ -205,6 +232,15 @@ class ProfiledTrainer(Trainer):
         self._stage = Stage.DONE
         return traced > 0
 
+    def _write_untraced(self, data: PlacedData) -> None:
+        """The result of native steps: torch's profiler sees nothing of them."""
+        assert self._measured is not None
+        clock, steps, cpu = self._measured
+        window = steps, cpu.seconds, cpu.cpus, cpu.wait
+        found = self._profile(data, clock, window, Traced((), None), None)
+        write_result(Path(self._jobs[0].directory), self._jobs[0].index, found, clock, None, time.perf_counter_ns())
+        self._stage = Stage.DONE
+
     def _batches_again(self, state: TrainingState, data: PlacedData) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of the epoch, again and again: an epoch may have fewer than are traced."""
         while True:
@@ -284,6 +320,7 @@ def phase_costs(clock: PhaseClock, steps: int, steps_per_epoch: int, checkpoint_
         "forward": ("forward", "step", 1),
         "backward": ("backward", "step", 1),
         "optimizer": ("optimizer", "step", 1),
+        NATIVE_STEP: (NATIVE_STEP, "step", 1),
         "validation": ("validation", "epoch", steps_per_epoch),
         "records": ("records", "epoch", steps_per_epoch),
         "checkpoints": ("checkpoints", "checkpoint", steps_per_epoch * checkpoint_interval),
