@@ -98,9 +98,7 @@ struct Block {
 
 // Where activations and gradients lie, for batches of up to `plan.batch` samples.
 struct Buffers {
-    static constexpr int kOfBlock = 4;
-
-    explicit Buffers(const Plan& plan, float* memory) : next(memory) {
+    Buffers(const Plan& plan, float* memory) : memory(memory) {
         const int columns = whole(plan.batch), width = whole(plan.width), hidden = whole(plan.hidden);
         const int outputs = whole(plan.outputs);
         const int widest = width > hidden ? (width > outputs ? width : outputs) : (hidden > outputs ? hidden : outputs);
@@ -121,13 +119,15 @@ struct Buffers {
 
     float *inputs, *state, *normed, *scaled, *active, *deviation, *out;
     float *state_gradient, *hidden_gradient, *scaled_gradient, *by_sample, *gradient;
-    float* next;
+    ptrdiff_t taken = 0;  // numbers of all
 
    private:
+    float* const memory;  // null: only `taken` is wanted
+
     float* take(ptrdiff_t count) {
-        float* taken = next;
-        next += (count + kAlignment - 1) / kAlignment * kAlignment;
-        return taken;
+        float* place = memory ? memory + taken : nullptr;
+        taken += (count + kAlignment - 1) / kAlignment * kAlignment;
+        return place;
     }
 };
 
@@ -340,8 +340,7 @@ extern "C" {
 // Numbers of `Steps.scratch`; -1 for a planner that is too deep.
 int64_t scratch_size(const Plan* plan) {
     if (plan->depth > Model::kMostBlocks) return -1;
-    float* const nothing = nullptr;
-    return Buffers(*plan, nothing).next - nothing + kAlignment;
+    return Buffers(*plan, nullptr).taken;
 }
 
 void train_planners(const Plan* plan, const Steps* steps) {
