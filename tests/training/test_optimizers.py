@@ -97,6 +97,7 @@ def test_state_goes_on_exactly(training: TrainingConfig) -> None:
     assert all(torch.equal(a, b) for a, b in zip(through, broken, strict=True))
 
 
+@pytest.mark.usefixtures("from_scratch")
 def test_no_training_imports_dynamo() -> None:
     code = (
         "import torch; from forge_tui.settings.schema import TrainingConfig;"
