@@ -198,6 +198,7 @@ async def test_the_end_of_the_server_is_told(server: Served, browser: Chromium, 
     assert await tab.evaluate("document.getElementById('ended-words').textContent") == (
         "The server has ended. Runs continue."
     )
+    await asyncio.to_thread(server.process.wait, 60)  # a second signal would end it otherwise
 
 
 async def test_a_page_of_another_server_gets_nothing_in_the_same_browser(

@@ -168,7 +168,7 @@ def _install(plan: dict[str, dict]) -> None:
             match fault["do"]:
                 case "nan":
                     with torch.no_grad():
-                        next(state.network.body.parameters()).fill_(float("nan"))
+                        state.parameters[0].fill_(float("nan"))
                 case "eat":
                     kept.append(_eat_memory(fault["mebibytes"]))
                 case name:

@@ -137,15 +137,15 @@ async def test_the_keys_of_a_chart_act_on_all_and_those_of_one_on_the_chosen(liv
         await until(pilot, lambda: screen.switch.shown and all(cell.series for cell in screen.grid.cells))
         cells = screen.grid.cells
         await pilot.press("plus")
-        assert all(cell.is_zoomed for cell in cells)
+        await until(pilot, lambda: all(cell.is_zoomed for cell in cells))
         await pilot.press("0", "S")
-        assert {cell.smoothing.value for cell in cells} == {"light"}
+        await until(pilot, lambda: {cell.smoothing.value for cell in cells} == {"light"})
         await pilot.press("less_than_sign", "less_than_sign")
         await until(pilot, lambda: screen_text(app).count(" epoch 60") == 4)
         await pilot.press("escape")
-        assert not screen.grid.narrows
+        await until(pilot, lambda: not screen.grid.narrows)
         await pilot.press("v", "y")
-        assert [cell.log_y for cell in cells] == [True, True, True, False]
+        await until(pilot, lambda: [cell.log_y for cell in cells] == [True, True, True, False])
         await pilot.click(offset=(screen.grid.cells[3].region.x + 20, screen.grid.cells[3].region.y + 5))
         await until(pilot, lambda: ">steps/s epoch" in screen_text(app))
         assert screen.chart.quantity.title == "steps/s"
@@ -159,8 +159,8 @@ async def test_v_shows_one_chart_or_all_and_the_choice_is_remembered(live: Path,
         await pilot.press("V")
         await until(pilot, lambda: not screen.switch.shown and screen.chart.display and screen.chart.series)
         await pilot.press("f", "V")
+        await until(pilot, lambda: "means over seeds" in app.status.plain)
         assert not screen.switch.shown
-        assert "means over seeds" in app.status.plain
     models = [maker.model(index, TrainingPhase.TRAINING, epoch=61) for index in range(1, 13)]
     app = watching(maker.make("many", RunState.RUNNING, models), state)
     async with app.run_test(size=(80, 24)) as pilot:
