@@ -1,10 +1,11 @@
 """How long a whole run takes, from command to exit, against the same training written by hand: prints a table.
 
-python tests/benchmarks/training.py [--models 12] [--size 104000] [--fuse 1,3,auto] [--peers plain,joblib,ray]
+python tests/benchmarks/training.py [--models 12] [--size 104000] [--fuse 1,3,auto] [--peers plain,joblib,ray,jax]
 
 12 planners of 104,000 parameters, 640 samples of 64 features and 10 classes, batch 32, Adam, 100 epochs, a loss record
-an epoch. The peers (`training_peers.py`) train the same modules from the same weights on the same batches; `joblib` and
-`ray` need `pip install -e '.[peers]'`. All sides take turns. The losses of epoch 10 have to agree within 1 %.
+an epoch. The peers (`training_peers.py`) train the same modules from the same weights on the same batches; `joblib`,
+`ray` and `jax` need `pip install -e '.[peers]'`; data and weights for `jax_peer.py` are made before its time begins.
+All sides take turns. The losses of epoch 10 have to agree within 1 %.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ def by_peer(peer: str, options: argparse.Namespace, place: Path) -> tuple[float,
     """Seconds of one peer's command, and each model's loss of epoch 10."""
     output = place / "losses.jsonl"
     sizes = ("--models", options.models, "--size", options.size, "--epochs", options.epochs)
-    seconds, _ = timed([sys.executable, PEERS, peer, *sizes, "--output", output], place)
+    command = [sys.executable, PEERS, peer, *sizes, "--output", output]
+    if peer == "jax":
+        given = place / "given.npz"
+        timed([sys.executable, PEERS, "prepare", *sizes, "--output", given], place)
+        command = [sys.executable, PEERS.with_name("jax_peer.py"), "--given", given, "--output", output]
+    seconds, _ = timed(command, place)
     return seconds, [json.loads(line)[COMPARED_EPOCH - 1] for line in output.read_text(encoding="utf-8").splitlines()]
 
 

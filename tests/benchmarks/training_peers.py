@@ -1,10 +1,11 @@
 """The peers of `training.py`: the same models on the same data in the same order, trained as people write it by hand.
 
-python training_peers.py plain|joblib|ray --models N --size P --epochs E --output FILE
+python training_peers.py plain|joblib|ray|prepare --models N --size P --epochs E --output FILE
 
 Each writes one JSON line a model: its loss of every epoch. `plain` is a loop in one process with as many threads as
 PyTorch takes by itself; `joblib` gives each model to one of as many processes as there are CPUs; `ray` is Ray Tune with
-a trial a model, as many at once as there are CPUs, which reports every epoch as it ends.
+a trial a model, as many at once as there are CPUs, which reports every epoch as it ends. `prepare` trains nothing: it
+writes data, initial weights and orders as .npz for `jax_peer.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -53,6 +55,27 @@ def losses_of(seed: int, size: int, epochs: int, threads: int | None = None) -> 
 def train(seed: int, size: int, epochs: int, threads: int | None = None) -> list[float]:
     """Train one model; returns the mean loss of every epoch."""
     return list(losses_of(seed, size, epochs, threads))
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    data = synthetic_dataset(Settings(data=DataSettings(samples=SAMPLES, validation_fraction=0.0, normalise=False)))
+    each = []
+    for seed in range(options.models):
+        torch.manual_seed(seed)
+        each.append(build_model("planner", options.size, data.inputs).state_dict())
+    weights = {name: np.stack([one[name].numpy() for one in each]) for name in each[0]}
+    orders = [
+        [epoch_order(SAMPLES, seed, epoch).view(-1, BATCH).numpy() for epoch in range(1, options.epochs + 1)]
+        for seed in range(options.models)
+    ]
+    with options.output.open("wb") as file:
+        np.savez(
+            file,
+            inputs=data.train_inputs.numpy(),
+            targets=data.train_targets.numpy(),
+            orders=np.stack(orders),
+            **weights,
+        )
 
 
 def _plain(options: argparse.Namespace) -> list[list[float]]:
@@ -94,13 +117,16 @@ def _ray(options: argparse.Namespace) -> list[list[float]]:
 def main() -> None:
     """Train, and write the losses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("peer", choices=("plain", "joblib", "ray"))
+    parser.add_argument("peer", choices=("plain", "joblib", "ray", "prepare"))
     parser.add_argument("--models", type=int, default=12)
     parser.add_argument("--size", type=int, default=104_000)
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--address", help="ray: of a running cluster, in place of one of its own")
     options = parser.parse_args()
+    if options.peer == "prepare":
+        _prepare(options)
+        return
     found = {"plain": _plain, "joblib": _joblib, "ray": _ray}[options.peer](options)
     options.output.write_text("".join(json.dumps(losses) + "\n" for losses in found), encoding="utf-8")
 
