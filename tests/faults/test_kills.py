@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from faulty import environment
 from running import SMALL, begin, epochs_of, events, forge, has_ended, processes_of, wait_until, weights
 
 ARGUMENTS = ("--no-ui", "--json", "--epochs", "40", "--checkpoint-interval", "5", "--mode", "parallel", *SMALL)
+# So slow are first attempts that they are killed in their middle.
+PACE = {"do": "pace", "seconds": 0.1, "epoch": 1, "attempts": 1}
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def test_killed_worker_or_fork_server_is_retried_to_the_same_bytes(
     role: str, run_directory: Path, undisturbed: dict[str, bytes]
 ) -> None:
-    started = begin(*ARGUMENTS, "--output", run_directory)
+    with environment(run_directory.parent, dict.fromkeys((1, 2, 3), PACE)):
+        started = begin(*ARGUMENTS, "--output", run_directory)
     wait_until(lambda: epochs_of(run_directory) >= 7, "seven epochs")
     victim = processes_of(run_directory, role)[0]
     victim.kill()
@@ -39,7 +43,8 @@ def test_killed_worker_or_fork_server_is_retried_to_the_same_bytes(
 def test_killed_runner_is_shown_as_died_and_resumes_to_the_same_bytes(
     run_directory: Path, undisturbed: dict[str, bytes]
 ) -> None:
-    started = begin(*ARGUMENTS, "--output", run_directory)
+    with environment(run_directory.parent, dict.fromkeys((1, 2, 3), PACE)):
+        started = begin(*ARGUMENTS, "--output", run_directory)
     wait_until(lambda: epochs_of(run_directory) >= 7, "seven epochs")
     (runner,) = processes_of(run_directory, "runner")
     runner.kill()

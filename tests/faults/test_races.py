@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from depth import deep
+from faulty import environment
 from running import SMALL, begin, epochs_of, forge, processes_of, wait_until, weights
 from storm_checks import history_problems
 from storm_run import Role, holders
@@ -111,7 +112,9 @@ def test_those_that_are_refused_take_nothing_away_from_the_one_who_begins(tmp_pa
 
 
 def test_of_many_resumes_one_trains(run_directory: Path, undisturbed: dict[str, bytes]) -> None:
-    first = begin(*ARGUMENTS, "--output", run_directory)
+    pace = {"do": "pace", "seconds": 0.1, "epoch": 1}
+    with environment(run_directory.parent, dict.fromkeys((1, 2), pace)):
+        first = begin(*ARGUMENTS, "--output", run_directory)
     wait_until(lambda: epochs_of(run_directory) >= 6, "six epochs")
     for holder in holders(run_directory):
         if holder.role is Role.RUNNER:
