@@ -12,8 +12,19 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.belongings import Belonging, belonging_of
 from forge_tui.runs.intent import read_intent
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.runs.lock import RunLock
-from forge_tui.runs.names import CODE, COMMANDS, DATABASE, LOCK, MOVING, REMOVED, ROOMS, SHARED, STARTING_FILE
+from forge_tui.runs.lock import MARK, RunLock
+from forge_tui.runs.names import (
+    CODE,
+    COMMANDS,
+    DATABASE,
+    LOCK,
+    MOVING,
+    REMOVED,
+    ROOMS,
+    SHARED,
+    STARTING_FILE,
+    original_of,
+)
 from forge_tui.runs.own_paths import Record
 from forge_tui.runs.record import read_record
 from forge_tui.runs.survey import survey
@@ -102,7 +113,7 @@ def _taken_names(path: Path, needed: Belonging, own: Sequence[Belonging]) -> Ite
         for entry in entries:
             name, inner = entry.name, needed.inner(entry.name)
             is_file, is_directory = entry.is_file(follow_symlinks=False), entry.is_dir(follow_symlinks=False)
-            if name == LOCK or (inner is None and not needed.owns(name)):
+            if name == LOCK or (inner is None and not needed.owns(name)) or _is_another_start(entry):
                 continue
             if is_file and any(place.owns(name) for place in own):
                 continue
@@ -115,6 +126,17 @@ def _taken_names(path: Path, needed: Belonging, own: Sequence[Belonging]) -> Ite
                     yield from (f"{name}/{one}" for one in foreign)
             else:
                 yield name
+
+
+def _is_another_start(entry: os.DirEntry[str]) -> bool:
+    """Whether the file is what another start makes its lock of: it is about to find the directory in use."""
+    if original_of(entry.name) != LOCK or not entry.is_file(follow_symlinks=False):
+        return False
+    try:
+        with open(entry.path, "rb") as file:
+            return MARK.startswith(file.read(len(MARK) + 1))
+    except FileNotFoundError:
+        return True
 
 
 def _taken_below(path: Path, needed: Belonging, own: Sequence[Belonging]) -> Iterator[str]:

@@ -18,8 +18,9 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import removal, starting
+from forge_tui.runs.in_the_way import refuse_what_is_in_the_way
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.runs.lock import RunLock
+from forge_tui.runs.lock import MARK, RunLock
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.starting import Start
 from forge_tui.runs.store import RunStore
@@ -366,3 +367,15 @@ def test_a_run_whose_removal_was_interrupted_is_not_resumed(fresh: Path, tmp_pat
         elif path.exists():
             with pytest.raises(RunDirectoryError, match=r"was being deleted.*forge-tui rm|there is no run here"):
                 RunDirectory(path).check_holds_run()
+
+
+@pytest.mark.parametrize(
+    ("content", "is_in_the_way"), [(MARK, False), (MARK[:9], False), (b"", False), (b"mine", True)]
+)
+def test_the_lock_that_another_start_is_making_is_in_nobodys_way(
+    tmp_path: Path, content: bytes, is_in_the_way: bool
+) -> None:
+    (tmp_path / ".lock.0123abcd.tmp").write_bytes(content)
+    refused = pytest.raises(RunDirectoryError, match=r"has \.lock\.0123abcd\.tmp, which no run")
+    with refused if is_in_the_way else contextlib.nullcontext():
+        assert refuse_what_is_in_the_way(RunDirectory(tmp_path), ["cognate_planner_1"], "refuse") is None
