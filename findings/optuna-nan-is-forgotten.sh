@@ -2,7 +2,7 @@
 # Optuna 5.0.0: TPE where some configurations give NaN.
 # Guess: a NaN counts as a bad result, so later proposals keep away from it.
 # Seen:  the trial is FAIL (a warning says so), and the sampler forgets it: with a loss that falls towards an edge beyond which it is NaN,
-#        98 % of the proposals after 20 trials are beyond it (43 % where infinity is told instead).
+#        98 % of the proposals after 20 trials are beyond it (43 % where infinity is reported instead).
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -31,7 +31,7 @@ def beyond(told):
 
 
 nan, infinite = beyond(math.nan), beyond(math.inf)
-print(f"proposals without a loss: {nan:.0%} where NaN is told, {infinite:.0%} where infinity is told")
+print(f"proposals without a loss: {nan:.0%} where NaN is reported, {infinite:.0%} where infinity is reported")
 assert nan > 0.9 and infinite < 0.6, "no longer as found"
 PY
 cd "$work"

@@ -64,7 +64,7 @@ class _JsonLines:
 
     def __call__(self, snapshot: Snapshot) -> None:
         if (snapshot.revision, snapshot.state) == self._last and not snapshot.state.is_live:
-            return  # the end has been told
+            return  # the end has been reported
         self._last = (snapshot.revision, snapshot.state)
         self._out.write(json.dumps(status_record(snapshot)) + "\n")
         self._out.flush()

@@ -73,7 +73,7 @@ class WorkerProfile:
     """One worker: its models (several: trained together), the conditions, and what was measured.
 
     `steps` in `seconds` were timed. `cpus`: how many CPUs it kept busy, all its threads together. `cpu_wait`: the share
-    of the time in which its training thread was ready and had no CPU (None: the system does not tell).
+    of the time in which its training thread was ready and had no CPU (None: the system does not report it).
     `write_seconds`: of a checkpoint's write in the background, which training does not wait for (None: none was seen).
     `device_busy`: the share of the time in which the GPU computed (None: on the CPU). `data_is_stored`: every batch is
     read from the disk. `is_function`: of a training function, whose batch size and checkpoints are its own (0),

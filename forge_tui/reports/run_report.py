@@ -52,7 +52,7 @@ ReportFormat = Literal["text", "json", "csv", "html", "svg", "png"]
 FORMATS: tuple[ReportFormat, ...] = ("text", "json", "csv", "html", "svg", "png")
 _WORST = 10
 REMARKABLE = ("worker_limit", "decision", "resource_warning", "model_failed", "model_retried", "command")
-"""The events that reports tell."""
+"""The events that reports list."""
 
 
 def write_report(run: Run, form: TextFormat, out: Writable) -> None:

@@ -65,7 +65,7 @@ def build_report(resources: SystemResources, settings: Thresholds, probe: System
 
 
 def _energy(probe: SystemProbe) -> dict[str, Any]:
-    """Which CPU packages tell their energy, and why none does."""
+    """Which CPU packages report their energy, or why none does."""
     reader = CpuEnergyReader(probe)
     return {"cpu_packages": list(reader.packages), "cpu_problem": reader.problem}
 

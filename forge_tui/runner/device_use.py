@@ -82,7 +82,7 @@ class DeviceUse:
             self._end_on(uuid, words, on_gpus)
 
     def see_changes(self, attempts: Collection[Attempt]) -> int:
-        """As `see`, if nodes with GPUs have come or gone; returns what tells that from before."""
+        """As `see`, if nodes with GPUs have come or gone; returns what distinguishes that from before."""
         cluster = self._engine.cluster_gpus()
         if cluster is not None and cluster.changes != self._changes:
             self.see(attempts)

@@ -1,7 +1,7 @@
 """Adds up the energy of a run: of the CPU packages, its share of them by CPU time, and of the GPUs it is on.
 
 A GPU counts as a whole from the sample of the machine before a worker came on it to the one after it left: in steps of
-two seconds. Others on the same GPU are not told apart, because its counter does not.
+two seconds. Others on the same GPU are included, because its counter does not distinguish them.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def _on_nodes(hosts: Sequence[HostGpus]) -> list[dict[str, Any]]:
 
 
 def _gpu_record(gpu: Gpu) -> dict[str, Any]:
-    """What changes, and what tells the GPU."""
+    """What changes, and what identifies the GPU."""
     record = {
         "index": gpu.index,
         "uuid": gpu.uuid,

@@ -258,7 +258,7 @@ class _Node:
         worker.unsent.clear()
 
     def tick(self, silent: float) -> None:
-        """Look at what no message tells; `silent`: seconds since the runner was last heard."""
+        """Check for what no message reports; `silent`: seconds since the runner was last heard."""
         self._engine.tick()
         self._say_hello()
         self._announce()

@@ -146,7 +146,7 @@ class Cluster:
         return bool(placement_group_table(reservation).get("state") == "CREATED")
 
     def gpu_ids(self, reservation: Any, gpus: int, done: Callable[[Future[list[str]]], None]) -> None:
-        """Have Ray say which GPUs a reservation has: it tells that only a process that it starts there."""
+        """Find out which GPUs a reservation has: Ray reports that only to a process that it starts there."""
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         where = PlacementGroupSchedulingStrategy(reservation)

@@ -1,7 +1,7 @@
 """The GPUs that Ray has given to this run: whole ones, as long as the run has workers for them.
 
 Ray counts GPUs, and knows nothing of their memory. A part of one (`num_gpus=0.25`) may land on any GPU of the node,
-beside others' parts, and Ray says which only to a process inside. So the run asks for whole GPUs, is told which they
+beside others' parts, and Ray says which only to a process inside. So the run asks for whole GPUs, learns which they
 are, and places several workers on each by its own rules; other Ray jobs get the others.
 """
 

@@ -94,7 +94,7 @@ class NodeGpus:
             return DeviceChoice(CPU, reason=f"the CPU: {error}")
 
     def state(self, workers: Mapping[int, int]) -> Message:
-        """The newest figures, without the GPUs where they were told before.
+        """The newest figures, without the GPUs where they were sent before.
 
         `workers`: the runner's number of each worker, by the engine's.
         """
@@ -110,7 +110,7 @@ class NodeGpus:
 
 
 def gpus_in(message: Message) -> tuple[Gpu, ...] | None:
-    """The GPUs of a state; None: as told before."""
+    """The GPUs of a state; None: as sent before."""
     return None if "gpus" not in message else tuple(Gpu.from_record(one) for one in message["gpus"])
 
 

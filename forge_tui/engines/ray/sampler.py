@@ -56,7 +56,7 @@ class Sampler:
         return seen_gpus(self._look.gpus, self._probe)
 
     def close(self) -> None:
-        """End the thread, and let go of the driver."""
+        """End the thread, and close the driver."""
         self._monitor.stop()
         self._probe.close()
 

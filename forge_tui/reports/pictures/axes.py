@@ -66,7 +66,7 @@ class Scale:
 
 
 def tick_text(value: float, ticks: list[float], *, log: bool = False) -> str:
-    """A labelled value, on a linear scale with as many digits as tell it from the next."""
+    """A labelled value, on a linear scale with as many digits as distinguish it from the next."""
     gap = min((abs(after - before) for before, after in pairwise(ticks)), default=0.0)
     if value == 0.0 or log or gap == 0.0 or not 1e-4 <= abs(value) < 1e6:
         return f"{value:.4g}"

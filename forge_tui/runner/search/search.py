@@ -122,7 +122,7 @@ class Search:
     def _take(self, proposal: Proposal) -> None:
         self._asked = None
         if proposal.values is None:
-            self.problem = f"no further trial can be proposed ({proposal.problem}); logs/runner.log may tell more"
+            self.problem = f"no further trial can be proposed ({proposal.problem}); logs/runner.log may have more"
             self._journal.warn("search", self.problem)
             return
         for index in run_models.models_of(self._settings, proposal.number):

@@ -1,4 +1,4 @@
-"""The trials of a search as a sampler is told them. Pure."""
+"""The trials of a search, as a sampler gets them. Pure."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class View:
     """How to draw: visible part of the x axis, scale, kinds of curves, pixels, titles.
 
     `smoothing` is the weight of previous values (`smoothing.smoothed`); the original curves are faint behind.
-    `cursor` is the x at which values are told in place of the legend.
+    `cursor` is the x whose values are shown in place of the legend.
     """
 
     start: float

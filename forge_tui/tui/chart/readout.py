@@ -1,4 +1,4 @@
-"""What a chart's cursor tells: where it may stand, and the values of the curves there, as text."""
+"""What a chart's cursor shows: where it may stand, and the values of the curves there, as text."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ def test_a_sampler_that_cannot_answer_stops_the_run_when_what_trains_is_done(tmp
 
 
 def test_a_metric_that_is_better_higher_is_told_the_other_way_round(tmp_path: Path) -> None:
-    """What is minimised is told to the sampler; people see the metric's own value."""
+    """The sampler gets what is minimised; people see the metric's own value."""
     from forge_tui.protocol import events as happened
 
     sampler = Asked()

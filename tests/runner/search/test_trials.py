@@ -1,4 +1,4 @@
-"""What a sampler is told of a trial: value, state and epoch, from the states of its models."""
+"""What a sampler gets of a trial: value, state and epoch, from the states of its models."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ const NARROW = 600; // below it the values stand under the picture
 class LineChart {
   constructor(host, title) {
     this.title = title;
-    this.picture = make("div", { tabindex: "0", role: "group", "aria-label": `${title}: arrow keys tell the values` });
+    this.picture = make("div", { tabindex: "0", role: "group", "aria-label": `${title}: arrow keys show the values` });
     this.tip = make("div", { class: "tip", hidden: true });
     this.told = make("div", { class: "seen", "aria-live": "polite" });
     host.append(this.picture, this.tip, this.told);
