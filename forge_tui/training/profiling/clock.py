@@ -72,7 +72,7 @@ class CpuClock:
 
     @property
     def wait(self) -> float | None:
-        """Share of the time in which this thread was ready and waited for a CPU; None: the system does not report it."""
+        """Share of the time in which this thread was ready but waited for a CPU; None: the system reports none."""
         now = _waited_seconds()
         return None if now is None or self._waited is None else min(1.0, (now - self._waited) / self.seconds)
 
