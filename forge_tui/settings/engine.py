@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from importlib import metadata
 
-from forge_tui.errors import SettingsError, UsageError
+from forge_tui.errors import SettingsError
 from forge_tui.safe_io.printing import escaped
+from forge_tui.settings.packages import ExtraPackage
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import EngineSettings, Settings, fields_of
 
-OLDEST_RAY = (2, 52)
-"""The first version with token authentication."""
+RAY = ExtraPackage(name="ray", title="Ray", extra="ray", oldest=(2, 52), reason=" (it has token authentication)")
 _RAY_ONLY = ("address", "files", "trust_cluster", "mixed_nodes")
 _ADDRESS = re.compile(r"auto|\[[0-9A-Fa-f:.]+\]:\d{1,5}|[^\s:/\[\]]+:\d{1,5}")
-_INSTALL = "pip install 'forge-tui[ray]' installs it"
 
 
 def require_engine(settings: Settings) -> None:
@@ -37,18 +34,7 @@ def require_engine(settings: Settings) -> None:
 
 def require_ray() -> None:
     """Raise `UsageError` unless Ray is installed in a version that can be used. Does not import it."""
-    oldest = ".".join(map(str, OLDEST_RAY))
-    if importlib.util.find_spec("ray") is None:
-        raise UsageError(f"engine.name = ray: Ray is not installed here; {_INSTALL}")
-    try:
-        version = metadata.version("ray")
-    except metadata.PackageNotFoundError:
-        raise UsageError(f"engine.name = ray: the installed Ray does not say its version; {_INSTALL}") from None
-    if _numbers(version) < OLDEST_RAY:
-        raise UsageError(
-            f"engine.name = ray: Ray {version} is installed, and {oldest} or newer is needed (it has token "
-            f"authentication); {_INSTALL}"
-        )
+    RAY.require("engine.name = ray")
 
 
 def _require_none_of_ray(engine: EngineSettings) -> None:
@@ -88,9 +74,3 @@ def _require_address(address: str) -> None:
         raise SettingsError(
             f"engine.address = {escaped(address)}: give HOST:PORT of the cluster's head node, or `auto`"
         )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: 2.52.1rc0 → (2, 52, 1)."""
-    found = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(part) for part in found[0].split(".")) if found else (0,)

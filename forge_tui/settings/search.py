@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-from importlib import metadata
 from typing import TYPE_CHECKING
 
-from forge_tui.errors import SettingsError, UsageError
+from forge_tui.errors import SettingsError
+from forge_tui.settings.packages import ExtraPackage
 from forge_tui.settings.space import dimensions
 from forge_tui.settings.sweep import MOST_MODELS
 
@@ -19,9 +18,8 @@ if TYPE_CHECKING:
 
 NONE, RANDOM, TPE = "none", "random", "tpe"
 METHOD, TRIALS = "search.method", "search.trials"
-OLDEST_OPTUNA = 5
-"""The first major version that is tested."""
-INSTALL = "pip install 'forge-tui[search]' installs it"
+OPTUNA = ExtraPackage(name="optuna", title="Optuna", extra="search", oldest=(5, 0))
+"""Its first major version that is tested."""
 
 
 def config_count(settings: Settings) -> float:
@@ -75,14 +73,4 @@ def require_sampler(settings: Settings) -> None:
     """Raise `UsageError` if the sampler is not installed in a version that can be used. Does not import it."""
     if settings.search.method != TPE:
         return
-    if importlib.util.find_spec("optuna") is None:
-        raise UsageError(f"{METHOD} = {TPE}: Optuna is not installed here; {INSTALL}. --search {RANDOM} needs nothing")
-    try:
-        version = metadata.version("optuna")
-    except metadata.PackageNotFoundError:
-        raise UsageError(f"{METHOD} = {TPE}: the installed Optuna does not say its version; {INSTALL}") from None
-    major = version.partition(".")[0]
-    if major.isdecimal() and int(major) < OLDEST_OPTUNA:
-        raise UsageError(
-            f"{METHOD} = {TPE}: Optuna {version} is installed, and {OLDEST_OPTUNA}.0 or newer is needed; {INSTALL}"
-        )
+    OPTUNA.require(f"{METHOD} = {TPE}", f". --search {RANDOM} needs nothing")
