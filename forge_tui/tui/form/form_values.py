@@ -15,7 +15,7 @@ from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.command import COMMAND, WORDS, command_line, placeholders, with_own_numbers, words_of
-from forge_tui.settings.devices import CPUS_PER_MODEL, DEVICE, DEVICES_PER_MODEL, device_problems
+from forge_tui.settings.devices import DEVICE
 from forge_tui.settings.files import FileValue
 from forge_tui.settings.keys import FREE_TABLES, Key, free_key
 from forge_tui.settings.problems import shown
@@ -29,13 +29,13 @@ from forge_tui.settings.schema import (
     tables,
     to_plain,
 )
-from forge_tui.settings.search import METHOD, NONE, TRIALS, too_many_trials
+from forge_tui.settings.search import METHOD, NONE
 from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.settings.site import Site
 from forge_tui.settings.space import SPACE, SpaceKey, is_range, space_key
 from forge_tui.settings.space import TABLE as SEARCH
 from forge_tui.settings.sweep import TABLE as SWEEP
-from forge_tui.settings.sweep import SweepKey, sweep_key, too_many, values_text
+from forge_tui.settings.sweep import SweepKey, sweep_key, values_text
 from forge_tui.tables.endings import TABLES, is_table
 from forge_tui.tui.advice import NAMES, Rules
 from forge_tui.tui.form.dataset_file import DatasetFile
@@ -45,7 +45,6 @@ from forge_tui.tui.form.fields import (
     MODE,
     MODELS,
     OUTPUT,
-    TARGET,
     WORKERS,
     Section,
     is_choice,
@@ -56,7 +55,8 @@ from forge_tui.tui.form.fields import (
     takes_more_than_words,
     title_of,
 )
-from forge_tui.tui.form.kinds import Kind, hides, kind_after, missing
+from forge_tui.tui.form.form_errors import errors_of
+from forge_tui.tui.form.kinds import Kind, hides, kind_after
 from forge_tui.tui.form.unused import why_unused
 
 
@@ -183,7 +183,7 @@ class Form:
         stripped = text.strip().removesuffix(",")
         if not stripped:
             return self.edit(name, "")
-        key = self._varied_key(name)
+        key = self.varied_key(name)
         # A range stays one without a search too: the error then says what is missing.
         values = stripped if is_range(stripped) or stripped.endswith("..") else key.parse(stripped)
         if isinstance(values, list) and len(values) == 1:
@@ -191,7 +191,8 @@ class Form:
         slot = f"{SWEEP}.{name}"
         return self.with_values({slot: values}, {slot: Changed()})
 
-    def _varied_key(self, name: str) -> SweepKey | SpaceKey:
+    def varied_key(self, name: str) -> SweepKey | SpaceKey:
+        """The key of a setting's several values, or of its range. Raises `SettingsError` if it has none."""
         return (space_key if self.searches else sweep_key)(name, keys_by_name())
 
     def reset(self, name: str) -> Form:
@@ -295,24 +296,7 @@ class Form:
 
     def errors(self) -> dict[str, str]:
         """Errors by full name, in the form's order."""
-        problems: dict[str, str] = {}
-        devices = self._device_problems()
-        for section in self.sections():
-            for key in section.keys:
-                problem = missing(self.kind, key.key, self.all_values(key.key)) or self._own_problem(key)
-                problem = problem or self._data_problem(key.key) or self._sweep_problem(key) or devices.get(key.key)
-                problem = problem or self._search_problem(key.key)
-                if problem is not None:
-                    problems[key.key] = problem
-        return problems
-
-    def _own_problem(self, key: Key) -> str | None:
-        """What is wrong with the value itself. An argument of custom code may be left out if it has a default."""
-        value = self.values.get(key.key)
-        if not key.is_free or value is not None:
-            return key.problem(value)
-        is_needed = self.arguments().get(key.name, "") is None
-        return "give a value: it has no default" if is_needed and self.swept(key.key) is None else None
+        return errors_of(self)
 
     def settings(self) -> Settings:
         """The settings for a run. Raises `SettingsError` naming every invalid value."""
@@ -408,56 +392,6 @@ class Form:
             space = SpaceKey(key)
             return space.dimension(swept).ends if space.problem(swept) is None else [self.values.get(name)]
         return swept if swept and not isinstance(swept, str) else [self.values.get(name)]
-
-    def _sweep_problem(self, key: Key) -> str | None:
-        values = self.swept(key.key)
-        if values is not None:
-            if not self.searches and isinstance(values, str) and is_range(values):
-                return "a range is searched: set the search method below to random or tpe, or list values"
-            try:
-                return self._varied_key(key.key).problem(values)
-            except SettingsError as error:
-                return str(error)
-        seeds, trials = self.values[MODELS], self.values.get(TRIALS)
-        if key.key != MODELS or not isinstance(seeds, int):
-            return None
-        if self.searches:
-            return too_many_trials(trials, seeds) if isinstance(trials, int) else None
-        return too_many(self.sweep(), seeds)
-
-    def _search_problem(self, name: str) -> str | None:
-        """What is wrong with the search as a whole."""
-        if not self.searches or name not in (METHOD, TRIALS):
-            return None
-        space = self.space()
-        if name == METHOD:
-            return None if space else "nothing to search: V on a setting gives it a range (1e-5..1e-1:log) or values"
-        keys, trials, size = keys_by_name(), self.values[TRIALS], 1.0
-        for searched, value in space.items():
-            try:
-                size *= space_key(searched, keys).dimension(value).size
-            except SettingsError:
-                return None  # an error of that setting
-        if space and isinstance(trials, int) and trials > size:
-            return f"the space has {size:,.0f} different configs, and none is trained twice"
-        return None
-
-    def _data_problem(self, name: str) -> str | None:
-        found = self.dataset_found
-        if found is None:
-            return None
-        if name == DATASET:
-            return found.problem
-        return found.target_problem(self.values[TARGET]) if name == TARGET else None
-
-    def _device_problems(self) -> dict[str, str]:
-        names = (DEVICE, DEVICES_PER_MODEL, CPUS_PER_MODEL)
-        keys = [key_of(name) for name in names]
-        values = [key.default if self.hides(key.key) else self.values[key.key] for key in keys]
-        if any(key.problem(value) is not None for key, value in zip(keys, values, strict=True)):
-            return {}
-        device, devices_per_model, cpus_per_model = values
-        return device_problems(self.kind.trains, device, devices_per_model, cpus_per_model)
 
     def with_values(self, values: Mapping[str, Any], sources: Mapping[str, Source | Changed]) -> Form:
         """The form with other values and sources, except for locked settings."""
