@@ -228,3 +228,22 @@ def test_pieces_with_numbers_are_text_from_the_first_that_has_other_text(tmp_pat
     assert kinds[-1] == polars.String
     assert {kind for piece in found for kind in piece.frame.dtypes[1:]} == {polars.String}
     assert sum(piece.rows for piece in found) == 60
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"1,a\n\n2,b\n", [(1.0, "a"), (2.0, "b")]),
+        (b'1,"a,b"\n2,"two\nlines"\n', [(1.0, "a,b"), (2.0, "two\nlines")]),
+        (b"1,a\r\n2,b\r\n", [(1.0, "a"), (2.0, "b")]),
+        (b"1,a\n2\n", "row 2 .*has 1 values and not 2"),
+        (b"1,a\n2,b,3\n", "row 2 .*has 3 values and not 2"),
+    ],
+)
+def test_records_with_numbers_are_those_of_text(content: bytes, expected: list[tuple[float, str]] | str) -> None:
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=expected):
+            read_records(content, ",", 2, "t.csv", numbers=(0,))
+        return
+    found = read_records(content, ",", 2, "t.csv", numbers=(0,))
+    assert [(float(number), text) for number, text in found.rows()] == expected
