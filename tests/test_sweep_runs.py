@@ -89,7 +89,7 @@ def test_like_models_train_together_and_a_resume_gives_the_same_bytes(run_direct
 
 def test_a_killed_runner_goes_on_with_each_models_own_config(run_directory: Path) -> None:
     front_end = begin(
-        *RUN, "--epochs", "100000", "--sweep", "batch_size=8,64", "--models", "1", "--output", run_directory
+        *RUN, "--epochs", "100000000", "--sweep", "batch_size=8,64", "--models", "1", "--output", run_directory
     )
     wait_until(lambda: epochs_of(run_directory) > 2, "the first model trains")
     for process in processes_of(run_directory, "runner"):

@@ -179,7 +179,7 @@ def test_hangup_and_sigkill_of_batch_mode_leave_the_run_going_until_a_command_en
     signum: signal.Signals, command: str, state: str, run_directory: Path
 ) -> None:
     inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, by us as well
-    started = begin("--no-ui", "--epochs", "100000", "--models", "1", *SMALL, "--output", run_directory)
+    started = begin("--no-ui", "--epochs", "100000000", "--models", "1", *SMALL, "--output", run_directory)
     signal.signal(signal.SIGHUP, inherited)
     wait_until(lambda: epochs_of(run_directory) >= 1, "an epoch")
     started.send_signal(signum)
@@ -290,7 +290,7 @@ def test_files_of_ones_own_are_in_the_way_and_kept(run_directory: Path) -> None:
 def paused(private_state: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run that is live, and paused: it takes no CPU from others."""
     directory = tmp_path_factory.mktemp("paused") / "run"
-    forge("--no-ui", "--detach", "--epochs", "100000", "--models", "1", *SMALL, "--output", directory)
+    forge("--no-ui", "--detach", "--epochs", "100000000", "--models", "1", *SMALL, "--output", directory)
     wait_until(lambda: epochs_of(directory) >= 1, "an epoch")
     forge("pause", directory)
     yield directory

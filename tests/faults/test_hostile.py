@@ -16,7 +16,7 @@ from storm_checks import told
 
 from forge_tui.client.run import Run
 
-LIVE = ("--no-ui", "--epochs", "100000", "--models", "1", *SMALL)
+LIVE = ("--no-ui", "--epochs", "100000000", "--models", "1", *SMALL)
 NOBODY = 65_534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to other users")
 

@@ -59,7 +59,7 @@ def test_killed_runner_is_shown_as_died_and_resumes_to_the_same_bytes(
 
 def test_models_that_always_die_fail_after_their_retries(run_directory: Path) -> None:
     started = begin(
-        "--no-ui", "--json", "--epochs", "100000", "--models", "1", "--checkpoint-interval", "100000",
+        "--no-ui", "--json", "--epochs", "100000000", "--models", "1", "--checkpoint-interval", "100000000",
         "--max-retries", "1", *SMALL, "--output", run_directory,
     )  # fmt: skip
     wait_until(lambda: epochs_of(run_directory) >= 1, "an epoch")

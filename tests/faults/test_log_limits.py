@@ -206,7 +206,7 @@ def test_who_follows_a_log_sees_it_all_while_it_is_made_shorter(code: Path) -> N
 def test_a_killed_runner_gives_no_error_to_what_prints_just_then(code: Path) -> None:
     directory = code / f"run-{os.getpid()}"
     forge(
-        *ARGUMENTS, "--epochs", "100000", "--set", "model.lines=3000", "--detach", "--output", directory, cwd=code,
+        *ARGUMENTS, "--epochs", "100000000", "--set", "model.lines=3000", "--detach", "--output", directory, cwd=code,
     )  # fmt: skip
     wait_until(lambda: epochs_of(directory) >= 2, "it trains")
     of_the_run = processes_of(directory)

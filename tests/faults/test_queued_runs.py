@@ -15,7 +15,7 @@ from running import SMALL, epochs_of, forge, kill_all, processes_of, wait_until,
 from forge_tui.client.run import Run
 
 SHORT = ("--no-ui", "--detach", "--epochs", "2", "--models", "1", *SMALL)
-LONG = ("--no-ui", "--detach", "--epochs", "100000", "--checkpoint-interval", "100000", "--models", "1", *SMALL)
+LONG = ("--no-ui", "--detach", "--epochs", "100000000", "--checkpoint-interval", "100000000", "--models", "1", *SMALL)
 PACE = {"do": "pace", "seconds": 0.2, "epoch": 1}
 
 

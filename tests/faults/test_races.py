@@ -63,7 +63,7 @@ def test_of_many_starts_one_trains(existing: bool, run_directory: Path, undistur
 
 
 def test_a_start_that_was_refused_takes_nothing_of_the_live_run_away(run_directory: Path) -> None:
-    first = begin(*ARGUMENTS, "--epochs", "100000", "--output", run_directory)
+    first = begin(*ARGUMENTS, "--epochs", "100000000", "--output", run_directory)
     wait_until(lambda: epochs_of(run_directory) >= 1, "an epoch")
     forge("pause", run_directory)  # live as before, it leaves the CPU to the others
     for _ in range(2):

@@ -49,6 +49,11 @@ def no_tmux(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TMUX", raising=False)
 
 
+def has_run(app: Copying) -> bool:
+    """Whether a run is watched."""
+    return isinstance(app.front, WatchScreen) and app.front.is_there and app.front.forge.controller.snapshot is not None
+
+
 @pytest.fixture
 def run(maker: RunMaker) -> Path:
     models = [maker.failed(1), maker.model(2, TrainingPhase.TRAINING, epoch=9)]
@@ -68,7 +73,7 @@ async def test_watch_copies_of_the_run_and_of_the_selected_model(
 ) -> None:
     app = Copying(WatchScreen, run=Run(run), choices=UiChoices(state))
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: isinstance(app.front, WatchScreen) and app.front.is_there)
+        await until(pilot, lambda: has_run(app))
         await until(pilot, lambda: app.front.table.selected is not None)  # type: ignore[union-attr]
         await pilot.press("Y")
         await until(pilot, lambda: isinstance(app.screen, Question))
@@ -129,7 +134,7 @@ async def test_a_model_s_traceback_is_copied_without_control_characters(maker: R
     path = maker.make("run", RunState.FAILED, [replace(failed, failures=(*failed.failures[:-1], nasty))])
     app = Copying(WatchScreen, run=Run(path), choices=UiChoices(state))
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(app.front, WatchScreen) and app.front.is_there)
+        await until(pilot, lambda: has_run(app))
         await until(pilot, lambda: app.front.table.selected is not None)  # type: ignore[union-attr]
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.front, ModelScreen) and app.front.is_there)
@@ -151,7 +156,7 @@ async def test_configure_copies_the_command_at_once(state: Path) -> None:
 async def test_a_browser_has_its_own_clipboard(run: Path, state: Path) -> None:
     app = Copying(WatchScreen, run=Run(run), choices=UiChoices(state), surroundings=Surroundings(in_browser=True))
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(app.front, WatchScreen) and app.front.is_there)
+        await until(pilot, lambda: has_run(app))
         await pilot.press("Y")
         await until(pilot, lambda: isinstance(app.screen, Question))
         await pilot.press("p")

@@ -28,7 +28,7 @@ from forge_tui.tui.follow import Turn, has_failed, turn
 from forge_tui.tui.screens.model import ModelScreen
 from forge_tui.tui.screens.watch import WatchScreen
 
-LONG = (*SMALL, "--no-ui", "--models", "2", "--mode", "parallel", "--workers", "2", "--epochs", "100000")
+LONG = (*SMALL, "--no-ui", "--models", "2", "--mode", "parallel", "--workers", "2", "--epochs", "100000000")
 
 
 @asynccontextmanager
